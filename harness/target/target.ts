@@ -1,0 +1,45 @@
+import type { Assignment, Reply, WorkerEvent } from '../protocol/events.ts';
+
+/** How a session ended, as far as the target can tell. */
+export interface SessionEnd {
+  /**
+   * `clean`: the worker said bye. `worker-died`: its process ended without. `guest-panic`: the guest
+   * said so (pvpanic, console). `guest-died`: the guest reset or powered off by itself.
+   * `infrastructure`: the emulator broke (an assertion of QEMU's, a failed boot): never a verdict
+   * about the kernel. `killed`: by {@link Session.kill}.
+   */
+  kind: 'clean' | 'worker-died' | 'guest-panic' | 'guest-died' | 'infrastructure' | 'killed';
+  detail: string;
+  /** The last lines of the console or of the worker's stderr: evidence for a report. */
+  tail: string[];
+}
+
+export interface SessionHandlers {
+  /** Called for each line of the worker, in order. A `request` is answered by the target itself. */
+  onEvent(event: WorkerEvent): void;
+  /** Called for progress before the worker speaks: `booting Linux 7.3.4`. */
+  onProgress(text: string): void;
+}
+
+/** One boot of a guest, or one worker process: it executes one assignment. */
+export interface Session {
+  readonly ended: Promise<SessionEnd>;
+  /** Evidence of a hang: blocked tasks, registers; what the target can get without the guest's help. */
+  hangEvidence(): Promise<string[]>;
+  /** Ends it at once; resolves when nothing of it is left. Safe to call twice. */
+  kill(): Promise<void>;
+}
+
+/** Where suites run. */
+export interface Target {
+  readonly name: string;
+  /** Facts for the report's environment: machine, kernel, QEMU version, accelerator, command line. */
+  describe(): Record<string, string>;
+  /** Roles, abilities and mode that this target adds to every assignment. */
+  readonly assignment: Pick<Assignment, 'mode' | 'roles' | 'devices' | 'abilities'>;
+  /** Factor on every time limit: slow emulation, debug kernels. */
+  readonly timeoutScale: number;
+  start(tests: string[], handlers: SessionHandlers): Promise<Session>;
+}
+
+export type { Assignment, Reply, WorkerEvent };
