@@ -1,0 +1,142 @@
+import { VFIO_TYPE1v2_IOMMU } from '../abi/vfio.ts';
+import { Actor, DmaMemory } from '../shim/index.ts';
+import type { PciFunction } from '../pci/topology.ts';
+import { Container } from '../vfio/container.ts';
+import type { Device } from '../vfio/device.ts';
+import { Eventfd } from '../vfio/eventfd.ts';
+import { Group } from '../vfio/group.ts';
+import { bindForTest, functionInRole } from './machine.ts';
+import type { Teardown } from './teardown.ts';
+
+/** A device of a test with all that leads to it. */
+export interface OpenDevice {
+  pci: PciFunction;
+  group: Group;
+  device: Device;
+}
+
+type MemoryOptions = Parameters<typeof DmaMemory.allocate>[0];
+type ActorOptions = Parameters<typeof Actor.spawn>[0];
+
+/**
+ * What a test body gets. Each fixture is built when it is first named, and undone after the test in
+ * reverse order. Functions may be taken apart: `({ container, memory }) => …`.
+ */
+export class TestContext {
+  /** Role of the test's device. */
+  readonly role: string;
+  readonly #teardown: Teardown;
+  readonly #provoked: RegExp[];
+  readonly #groups = new Map<string, Group>();
+  #container: Container | undefined;
+  #device: Device | undefined;
+
+  constructor(role: string, teardown: Teardown, provoked: RegExp[]) {
+    this.role = role;
+    this.#teardown = teardown;
+    this.#provoked = provoked;
+  }
+
+  /** Runs `step` after the test, in reverse order of the calls, also after a failure. */
+  readonly defer = (step: () => void): void => this.#teardown.defer(step);
+
+  /** Kernel messages that match are this test's own doing. */
+  readonly provokes = (...patterns: RegExp[]): void => {
+    this.#provoked.push(...patterns);
+  };
+
+  /** The function in a role, bound to vfio-pci. @throws Error if the machine has none. */
+  readonly bound = (role: string): PciFunction => {
+    const pci = functionInRole(role);
+    if (!pci) throw new Error(`no device in the role '${role}': declare it in the test's options`);
+    bindForTest(pci);
+    return pci;
+  };
+
+  /** The test's device in sysfs, bound to vfio-pci. */
+  get pci(): PciFunction {
+    return this.bound(this.role);
+  }
+
+  /** An open /dev/vfio/vfio with nothing in it. */
+  readonly emptyContainer = (): Container => {
+    const container = Container.open();
+    this.defer(() => container.close());
+    return container;
+  };
+
+  /** The open group of a role's device, in no container yet; opened once a test. */
+  readonly openGroup = (role: string = this.role): Group => {
+    const number = this.bound(role).group;
+    if (number === null) throw new Error(`the device in the role '${role}' is in no IOMMU group`);
+    let group = this.#groups.get(number);
+    if (!group) {
+      group = Group.open(number);
+      this.#groups.set(number, group);
+      const opened = group;
+      this.defer(() => opened.close());
+    }
+    return group;
+  };
+
+  /** A container of an IOMMU type with the group of the test's device in it. */
+  readonly containerOfType = (type: number): Container => {
+    const container = this.emptyContainer();
+    this.openGroup().setContainer(container);
+    container.setIommu(type);
+    return container;
+  };
+
+  /** A TYPE1v2 container with the group of the test's device in it. */
+  get container(): Container {
+    return (this.#container ??= this.containerOfType(VFIO_TYPE1v2_IOMMU));
+  }
+
+  /** The group of the test's device, in {@link container}. */
+  get group(): Group {
+    void this.container;
+    return this.openGroup();
+  }
+
+  /** The test's device, open. */
+  get device(): Device {
+    return (this.#device ??= this.openDevice(this.group));
+  }
+
+  /** Opens a device fd of a group that is in a container. */
+  readonly openDevice = (group: Group, name: string = this.pci.bdf): Device => {
+    const device = group.getDevice(name);
+    this.defer(() => device.close());
+    return device;
+  };
+
+  /** Opens the device in another role, its group added to {@link container}. */
+  readonly openRole = (role: string): OpenDevice => {
+    const { container } = this;
+    const pci = this.bound(role);
+    const isNew = !this.#groups.has(pci.group!);
+    const group = this.openGroup(role);
+    if (isNew) group.setContainer(container);
+    return { pci, group, device: this.openDevice(group, pci.bdf) };
+  };
+
+  /** Memory for DMA; freed after the test. */
+  readonly memory = (options: MemoryOptions): DmaMemory => {
+    const memory = DmaMemory.allocate(options);
+    this.defer(() => memory.free());
+    return memory;
+  };
+
+  readonly eventfd = (options?: ConstructorParameters<typeof Eventfd>[0]): Eventfd => {
+    const eventfd = new Eventfd(options);
+    this.defer(() => eventfd.close());
+    return eventfd;
+  };
+
+  /** Another process that executes programs. */
+  readonly actor = (options?: ActorOptions): Actor => {
+    const actor = Actor.spawn(options);
+    this.defer(() => actor.close());
+    return actor;
+  };
+}

@@ -1,0 +1,133 @@
+import { processError } from '@vitest/utils/error';
+import { performance } from 'node:perf_hooks';
+import type { Failure } from '../protocol/events.ts';
+import { KernelLog } from '../kernel/kmsg.ts';
+import { complaints } from '../kernel/log-patterns.ts';
+import { brokenTaints } from '../kernel/taint.ts';
+import { KernelError, recorder } from '../shim/index.ts';
+import { decodeRuns, renderReproducer } from '../trace/index.ts';
+import { TestContext } from './context.ts';
+import { footprint, leftovers } from './footprint.ts';
+import type { Case } from './registry.ts';
+import { SkipError } from './requirement.ts';
+import { Teardown } from './teardown.ts';
+
+/** How a test ended inside the worker. */
+export interface Outcome {
+  status: 'pass' | 'fail' | 'error' | 'skip';
+  durationMs: number;
+  skip: string[];
+  failure?: Failure;
+  kernelLog: string[];
+  /** Set if the system could not be put back: no further test may run in this session. */
+  abort?: string;
+}
+
+let kernelLog: KernelLog | null | undefined;
+
+/** The kernel log, opened with the first test; null if this user may not read it. */
+function log(): KernelLog | null {
+  if (kernelLog === undefined) kernelLog = KernelLog.open();
+  return kernelLog;
+}
+
+/**
+ * Runs one test: requirements, body, teardown, then everything that must be as before.
+ * @param nonce marks the test in the kernel log, so that a console alone tells who was running.
+ */
+export function runCase(testCase: Case, nonce = ''): Outcome {
+  const { meta } = testCase;
+  const start = performance.now();
+  const elapsed = () => Math.round((performance.now() - start) * 1000) / 1000;
+  const missing = testCase.requirements
+    .map((requirement) => requirement.missing())
+    .filter((reason) => reason !== null);
+  if (missing.length > 0) {
+    return { status: 'skip', durationMs: elapsed(), skip: missing, kernelLog: [] };
+  }
+
+  log()?.drain();
+  log()?.mark(`begin ${meta.id} ${nonce}`);
+  const taintBefore = brokenTaints();
+  const before = footprint();
+  const provoked = [...testCase.provokes];
+  const teardown = new Teardown();
+  recorder.begin();
+
+  let thrown: unknown;
+  try {
+    testCase.body(new TestContext(testCase.role, teardown, provoked));
+  } catch (error) {
+    thrown = error ?? new Error('the test threw nothing');
+  }
+  const teardownErrors = teardown.run();
+  const left = leftovers(before, footprint());
+  log()?.mark(`end ${meta.id} ${nonce}`);
+  const records = log()?.drain() ?? [];
+  const complained = complaints(records, provoked);
+  const taint = brokenTaints().filter((name) => !taintBefore.includes(name));
+
+  const outcome: Outcome = { status: 'pass', durationMs: elapsed(), skip: [], kernelLog: records };
+  if (thrown instanceof SkipError) {
+    return { ...outcome, status: 'skip', skip: thrown.reasons };
+  }
+  const runs = recorder.take();
+  const fail = (status: 'fail' | 'error', failure: Omit<Failure, 'calls' | 'hints'>): Outcome => ({
+    ...outcome,
+    status,
+    failure: {
+      ...failure,
+      calls: decodeRuns(runs),
+      hints: meta.fixes.map((fix) => `you may be missing ${fix}`),
+      reproducer: renderReproducer(runs, { title: `${meta.id}: ${meta.title}` }),
+    },
+    ...((teardownErrors.length > 0 || left.length > 0) && {
+      abort: [...teardownErrors.map(({ message }) => message), ...left].join('; '),
+    }),
+  });
+
+  if (thrown !== undefined) return fail(statusOf(thrown), describe(thrown));
+  if (complained.length > 0 || taint.length > 0) {
+    return fail('fail', {
+      kind: 'kernel-log',
+      message: `the kernel complained: ${complained[0] ?? `it is tainted now (${taint.join(', ')})`}`,
+      expected: 'a clean kernel log',
+      observed: [...complained, ...taint.map((name) => `taint: ${name}`)].join('\n'),
+    });
+  }
+  if (teardownErrors.length > 0) {
+    const [first] = teardownErrors;
+    return fail(statusOf(first), describe(first));
+  }
+  if (left.length > 0) {
+    return fail('fail', {
+      kind: 'leak',
+      message: `the test left something behind: ${left[0]}`,
+      expected: 'file descriptors and locked memory as before the test',
+      observed: left.join('\n'),
+    });
+  }
+  return outcome;
+}
+
+/** An assertion or a refusal of the kernel's is a verdict about it; anything else is our own trouble. */
+function statusOf(error: unknown): 'fail' | 'error' {
+  const isVerdict =
+    error instanceof KernelError || (error instanceof Error && error.name === 'AssertionError');
+  return isVerdict ? 'fail' : 'error';
+}
+
+function describe(error: unknown): Omit<Failure, 'calls' | 'hints'> {
+  const processed = processError(error);
+  const text = (value: unknown) =>
+    value === undefined ? undefined : typeof value === 'string' ? value : JSON.stringify(value);
+  const expected = text(processed.expected);
+  const observed = text(processed.actual);
+  return {
+    kind: statusOf(error) === 'fail' ? 'assertion' : 'setup',
+    message: processed.message ?? String(error),
+    ...(expected !== undefined && { expected }),
+    ...(observed !== undefined && { observed }),
+    ...(processed.stack !== undefined && { stack: processed.stack }),
+  };
+}

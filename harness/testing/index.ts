@@ -1,0 +1,28 @@
+/** All that a suite file imports. */
+export * from '../abi/libc.ts';
+export * from '../abi/pci-regs.ts';
+export * from '../abi/vfio.ts';
+export * from '../devices/edu.ts';
+export type * from '../devices/test-device.ts';
+export { kernelAtLeast } from '../kernel/version.ts';
+export { lockedMemory } from '../kernel/memory-accounting.ts';
+export * from '../kernel/modules.ts';
+export * from '../pci/binding.ts';
+export * from '../pci/topology.ts';
+export * from '../shim/index.ts';
+export * from '../vfio/answer.ts';
+export * from '../vfio/capability-chain.ts';
+export * from '../vfio/config-space.ts';
+export * from '../vfio/container.ts';
+export * from '../vfio/device.ts';
+export * from '../vfio/eventfd.ts';
+export * from '../vfio/group.ts';
+export * from '../vfio/ioctl.ts';
+export * from '../vfio/region.ts';
+export { expect } from './expect.ts';
+export { functionInRole } from './machine.ts';
+export { askOutside, hmp } from './outside.ts';
+export { require, type Requirement } from './requirement.ts';
+export * from './requirements.ts';
+export { test } from './test.ts';
+export type { TestContext } from './context.ts';

@@ -1,0 +1,42 @@
+import type { TestMeta } from '../protocol/events.ts';
+import type { TestContext } from './context.ts';
+import type { Requirement } from './requirement.ts';
+
+/** The body of a test: fixtures are built when they are first named. */
+export type TestBody = (context: TestContext) => void;
+
+/** A test as registered by its file. */
+export interface Case {
+  meta: TestMeta;
+  requirements: Requirement[];
+  /** Kernel messages that the test provokes. */
+  provokes: RegExp[];
+  /** Role of the device that `context.device` opens. */
+  role: string;
+  body: TestBody;
+}
+
+const cases = new Map<string, Case>();
+
+/** The file whose tests are being registered; set by whoever loads it. */
+let currentFile = '';
+
+export function beginFile(file: string): void {
+  currentFile = file;
+}
+
+export function currentSuiteFile(): string {
+  return currentFile;
+}
+
+/** @throws Error if the id is taken: results are compared by id for years. */
+export function register(newCase: Case): void {
+  const { id } = newCase.meta;
+  if (cases.has(id)) throw new Error(`two tests have the id '${id}'`);
+  cases.set(id, newCase);
+}
+
+/** All tests registered so far, in the order of their files. */
+export function registeredCases(): ReadonlyMap<string, Case> {
+  return cases;
+}

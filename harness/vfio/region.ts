@@ -1,0 +1,152 @@
+import { sys } from '../shim/index.ts';
+import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../abi/libc.ts';
+import { Answer } from './answer.ts';
+import type { RegionInfo } from './device.ts';
+
+/** Width of an access in bits. */
+export type Width = 8 | 16 | 32 | 64;
+
+/** A region of a device: config space, a BAR, the ROM, VGA. Offsets are relative to the region. */
+export class Region {
+  readonly #fd: number;
+  readonly info: RegionInfo;
+
+  constructor(fd: number, info: RegionInfo) {
+    this.#fd = fd;
+    this.info = info;
+  }
+
+  get size(): number {
+    return Number(this.info.size);
+  }
+
+  /** pread of `length` bytes; the value holds what arrived (zeros beyond). */
+  tryRead(offset: number | bigint, length: number): Answer<Buffer> {
+    const buffer = Buffer.alloc(length);
+    const result = sys.pread(this.#fd, buffer, this.info.offset + BigInt(offset));
+    return new Answer(`pread of region ${this.info.index} at ${offset}`, result, buffer);
+  }
+
+  /** Exactly `length` bytes. @throws Error if the kernel gave fewer. */
+  read(offset: number | bigint, length: number): Buffer {
+    const answer = this.tryRead(offset, length);
+    if (answer.must() !== length) throw new Error(`short read: ${answer} instead of ${length}`);
+    return answer.value;
+  }
+
+  tryWrite(offset: number | bigint, bytes: Uint8Array): Answer {
+    const result = sys.pwrite(this.#fd, Buffer.from(bytes), this.info.offset + BigInt(offset));
+    return new Answer(`pwrite of region ${this.info.index} at ${offset}`, result, undefined);
+  }
+
+  /** Writes all bytes. @throws Error if the kernel took fewer. */
+  write(offset: number | bigint, bytes: Uint8Array): void {
+    const answer = this.tryWrite(offset, bytes);
+    if (answer.must() !== bytes.length) {
+      throw new Error(`short write: ${answer} instead of ${bytes.length}`);
+    }
+  }
+
+  read8(offset: number): number {
+    return this.read(offset, 1).readUInt8();
+  }
+
+  read16(offset: number): number {
+    return this.read(offset, 2).readUInt16LE();
+  }
+
+  read32(offset: number): number {
+    return this.read(offset, 4).readUInt32LE();
+  }
+
+  read64(offset: number): bigint {
+    return this.read(offset, 8).readBigUInt64LE();
+  }
+
+  write8(offset: number, value: number): void {
+    this.write(offset, Uint8Array.of(value & 0xff));
+  }
+
+  write16(offset: number, value: number): void {
+    const bytes = Buffer.alloc(2);
+    bytes.writeUInt16LE(value & 0xffff);
+    this.write(offset, bytes);
+  }
+
+  write32(offset: number, value: number): void {
+    const bytes = Buffer.alloc(4);
+    bytes.writeUInt32LE(value >>> 0);
+    this.write(offset, bytes);
+  }
+
+  write64(offset: number, value: bigint): void {
+    const bytes = Buffer.alloc(8);
+    bytes.writeBigUInt64LE(value);
+    this.write(offset, bytes);
+  }
+
+  /** The value is the address, or 0n on failure. */
+  tryMap({
+    offset = 0n,
+    size = this.info.size,
+    prot = PROT_READ | PROT_WRITE,
+    flags = MAP_SHARED,
+  }: { offset?: bigint; size?: bigint; prot?: number; flags?: number } = {}): Answer<Mapping | null> {
+    const result = sys.mmap(0n, Number(size), prot, flags, this.#fd, this.info.offset + offset);
+    const ok = result > 0;
+    return new Answer(
+      `mmap of region ${this.info.index}`,
+      ok ? 0 : Number(result),
+      ok ? new Mapping(BigInt(result), size) : null,
+    );
+  }
+
+  map(options?: Parameters<Region['tryMap']>[0]): Mapping {
+    return this.tryMap(options).get()!;
+  }
+}
+
+/** Device memory mapped into this process; every access is guarded. */
+export class Mapping {
+  readonly address: bigint;
+  readonly size: bigint;
+  #mapped = true;
+
+  constructor(address: bigint, size: bigint) {
+    this.address = address;
+    this.size = size;
+  }
+
+  /** The value is what was loaded; EIO for SIGBUS, EFAULT for SIGSEGV. */
+  tryLoad(width: Width, offset: number | bigint): Answer<bigint> {
+    const { result, value } = sys.load(width, this.address + BigInt(offset));
+    return new Answer(`load of ${width} bits at ${offset}`, result, value);
+  }
+
+  load(width: Width, offset: number | bigint): bigint {
+    return this.tryLoad(width, offset).get();
+  }
+
+  load32(offset: number): number {
+    return Number(this.load(32, offset));
+  }
+
+  tryStore(width: Width, offset: number | bigint, value: number | bigint): Answer {
+    const result = sys.store(width, this.address + BigInt(offset), value);
+    return new Answer(`store of ${width} bits at ${offset}`, result, undefined);
+  }
+
+  store(width: Width, offset: number | bigint, value: number | bigint): void {
+    this.tryStore(width, offset, value).must();
+  }
+
+  store32(offset: number, value: number): void {
+    this.store(32, offset, value);
+  }
+
+  unmap(): void {
+    if (!this.#mapped) return;
+    this.#mapped = false;
+    sys.munmap(this.address, Number(this.size));
+  }
+}

@@ -1,0 +1,47 @@
+import { randomBytes } from 'node:crypto';
+import { PROTOCOL_VERSION } from '../protocol/events.ts';
+import { runCase } from '../testing/execute.ts';
+import { setMachine } from '../testing/machine.ts';
+import { setOutside } from '../testing/outside.ts';
+import { Channel } from './channel.ts';
+import { collectCases } from './collect.ts';
+import { environment } from './environment.ts';
+
+/** Executes one assignment: every test in its order, until done or until something cannot be put back. */
+async function execute(where: string): Promise<void> {
+  const channel = new Channel(where);
+  channel.send({ type: 'hello', protocol: PROTOCOL_VERSION, environment: environment() });
+  const assignment = channel.receive();
+  if (assignment.type !== 'assignment' || assignment.protocol !== PROTOCOL_VERSION) {
+    throw new Error(`expected an assignment of protocol ${PROTOCOL_VERSION}: rebuild both sides`);
+  }
+  setMachine(assignment);
+  setOutside((action, args) => channel.ask(action, args));
+  const cases = await collectCases();
+  for (const id of assignment.tests) {
+    const testCase = cases.get(id);
+    if (!testCase) throw new Error(`there is no test '${id}'`);
+    const nonce = randomBytes(4).toString('hex');
+    channel.send({ type: 'test-begin', id, nonce });
+    const { abort, ...outcome } = runCase(testCase, nonce);
+    channel.send({ type: 'test-end', id, ...outcome });
+    if (abort !== undefined) {
+      channel.send({ type: 'abort', reason: `after ${id}: ${abort}` });
+      break;
+    }
+  }
+  channel.send({ type: 'bye' });
+}
+
+async function list(): Promise<void> {
+  const cases = await collectCases();
+  process.stdout.write(JSON.stringify([...cases.values()].map(({ meta }) => meta)) + '\n');
+}
+
+const [command, argument] = process.argv.slice(2);
+if (command === '--list') await list();
+else if (command === '--channel' && argument !== undefined) await execute(argument);
+else {
+  process.stderr.write('usage: worker --list | worker --channel PATH|fd:N\n');
+  process.exitCode = 2;
+}
