@@ -1,0 +1,111 @@
+import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import type { Environment, Failure, TestMeta, WorkerEvent } from '../harness/protocol/events.ts';
+import type { SessionEnd } from '../harness/target/target.ts';
+import type { Expectation, Outcome } from './results.ts';
+
+/** What the supervisor itself has to say; with the worker's events it makes up the journal. */
+export type SupervisorEvent =
+  | {
+      type: 'run-begin';
+      schema: 1;
+      version: string;
+      command: string[];
+      /** Command and options, to which ids are appended to run them again. */
+      rerun: string;
+      kernel: string;
+      machine: string;
+      target: Environment;
+      timeoutScale: number;
+      seed: string | null;
+      /** In the order of the plan, the expected skips included. */
+      tests: TestMeta[];
+      expectationFiles: string[];
+      expectations: Record<string, Expectation>;
+    }
+  | { type: 'session-start'; session: number; tests: number }
+  | { type: 'progress'; text: string }
+  /** A time limit passed. What the worker says after this, until the session ends, no longer counts. */
+  | { type: 'hang'; id: string | null; limitMs: number }
+  | {
+      type: 'session-end';
+      session: number;
+      kind: SessionEnd['kind'];
+      detail: string;
+      tail: string[];
+      during: string | null;
+    }
+  /** The supervisor's verdict on a test whose worker could not give one. */
+  | {
+      type: 'verdict';
+      id: string;
+      status: 'crash' | 'timeout' | 'error';
+      durationMs: number;
+      failure: Failure;
+      kernelLog: string[];
+    }
+  | { type: 'run-end'; outcome: Outcome; reason: string };
+
+export type JournalEvent = SupervisorEvent | WorkerEvent;
+/** `at`: ISO time by the supervisor's clock. */
+export type JournalLine = { at: string } & JournalEvent;
+
+export const JOURNAL_FILE = 'journal.ndjson';
+
+/**
+ * The append-only record of a run. A line is in the kernel's hands when {@link append} returns, so
+ * that a crash of the supervisor loses nothing; what must survive a power cut (a verdict, a begin of
+ * a session) is also flushed to the disk.
+ */
+export class Journal {
+  readonly #fd: number;
+
+  constructor(path: string) {
+    this.#fd = openSync(path, 'a');
+  }
+
+  append(event: JournalEvent, at: Date = new Date()): JournalLine {
+    const line: JournalLine = { at: at.toISOString(), ...event };
+    const bytes = Buffer.from(JSON.stringify(line) + '\n');
+    for (let done = 0; done < bytes.length;) done += writeSync(this.#fd, bytes, done);
+    if (DURABLE.has(event.type)) fsyncSync(this.#fd);
+    return line;
+  }
+
+  close(): void {
+    fsyncSync(this.#fd);
+    closeSync(this.#fd);
+  }
+}
+
+const DURABLE = new Set<JournalEvent['type']>([
+  'run-begin',
+  'session-start',
+  'session-end',
+  'verdict',
+  'run-end',
+]);
+
+/**
+ * Reads a journal. The last line may be torn (the machine went down while it was written): it is
+ * left out. A broken line anywhere else is damage, and said so.
+ */
+export function readJournal(path: string): JournalLine[] {
+  const lines = readFileSync(path, 'utf8').split('\n');
+  const last = lines.pop();
+  const parsed: JournalLine[] = [];
+  for (const [index, line] of lines.entries()) {
+    try {
+      parsed.push(JSON.parse(line) as JournalLine);
+    } catch (cause) {
+      throw new Error(`${path}:${index + 1} is not a line of a journal`, { cause });
+    }
+  }
+  if (last !== undefined && last !== '') {
+    try {
+      parsed.push(JSON.parse(last) as JournalLine);
+    } catch {
+      // Torn: without its newline it was never complete.
+    }
+  }
+  return parsed;
+}

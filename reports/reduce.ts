@@ -1,0 +1,227 @@
+import type { Environment, Failure, Status, TestMeta } from '../harness/protocol/events.ts';
+import { exitCode } from './exit-code.ts';
+import type { JournalLine, SupervisorEvent } from './journal.ts';
+import {
+  emptySummary,
+  RESULTS_SCHEMA,
+  type Expectation,
+  type Outcome,
+  type RunResults,
+  type SessionRecord,
+  type TestResult,
+} from './results.ts';
+
+type RunBegin = Extract<SupervisorEvent, { type: 'run-begin' }>;
+type RawStatus = Exclude<Status, 'xfail' | 'xpass'>;
+
+/** Journal → results, line by line, so that the live display and the files say the same. */
+export class Reducer {
+  #begin: (RunBegin & { at: string }) | undefined;
+  #end: { at: string; outcome: Outcome; reason: string } | undefined;
+  #lastAt: string | undefined;
+  #environment: Environment = {};
+  /** After a hang the rest of the session does not count. */
+  #deaf = false;
+  readonly #meta = new Map<string, TestMeta>();
+  readonly #sessions: SessionRecord[] = [];
+  readonly #begun = new Map<string, { at: string; session: number }>();
+  readonly #results = new Map<string, TestResult>();
+
+  /** Takes the next line; returns the test that got its result by it, if any. */
+  apply(line: JournalLine): TestResult | undefined {
+    this.#lastAt = line.at;
+    switch (line.type) {
+      case 'run-begin':
+        this.#begin = line;
+        for (const test of line.tests) this.#meta.set(test.id, test);
+        for (const test of line.tests) {
+          const expectation = line.expectations[test.id];
+          if (expectation?.kind === 'skip') this.#skipByExpectation(test, expectation);
+        }
+        return undefined;
+      case 'session-start':
+        this.#deaf = false;
+        this.#sessions.push({
+          started: line.at,
+          finished: null,
+          bootMs: null,
+          end: null,
+          detail: '',
+          during: null,
+        });
+        return undefined;
+      case 'hello': {
+        const session = this.#sessions.at(-1);
+        if (session) session.bootMs = Date.parse(line.at) - Date.parse(session.started);
+        this.#environment = { ...this.#environment, ...line.environment };
+        return undefined;
+      }
+      case 'hang':
+        this.#deaf = true;
+        return undefined;
+      case 'session-end': {
+        const session = this.#sessions.at(-1);
+        if (session) {
+          session.finished = line.at;
+          session.end = line.kind;
+          session.detail = line.detail;
+          session.during = line.during;
+        }
+        return undefined;
+      }
+      case 'test-begin':
+        if (!this.#deaf) this.#begun.set(line.id, this.#mark(line.at));
+        return undefined;
+      case 'test-end':
+        if (this.#deaf) return undefined;
+        return this.#record(line.id, line.status, line.durationMs, {
+          skip: line.skip,
+          failure: line.failure ?? null,
+          kernelLog: line.kernelLog,
+        });
+      case 'verdict':
+        return this.#record(line.id, line.status, line.durationMs, {
+          skip: [],
+          failure: line.failure,
+          kernelLog: line.kernelLog,
+        });
+      case 'run-end':
+        this.#end = { at: line.at, outcome: line.outcome, reason: line.reason };
+        return undefined;
+      default:
+        return undefined;
+    }
+  }
+
+  results(): RunResults {
+    const begin = this.#begin;
+    if (!begin) throw new Error('the journal holds no run: its first line is missing');
+    const finished = this.#end?.at ?? null;
+    const tests: TestResult[] = [];
+    const notRun: string[] = [];
+    const summary = emptySummary();
+    for (const { id } of begin.tests) {
+      const result = this.#results.get(id);
+      if (!result) {
+        notRun.push(id);
+        continue;
+      }
+      tests.push(result);
+      summary[result.status] += 1;
+    }
+    const environment = { ...begin.target, ...this.#environment };
+    const results: RunResults = {
+      schema: RESULTS_SCHEMA,
+      run: {
+        started: begin.at,
+        finished,
+        durationMs: Date.parse(finished ?? this.#lastAt ?? begin.at) - Date.parse(begin.at),
+        outcome: this.#end?.outcome ?? 'unfinished',
+        reason: this.#end
+          ? this.#end.reason
+          : 'the supervisor ended without writing an end: it was killed, or the machine went down',
+        exitCode: 0,
+        kernel: String(this.#environment['kernel'] ?? begin.kernel),
+        machine: begin.machine,
+        command: begin.command,
+        version: begin.version,
+        environment,
+        sessions: this.#sessions,
+        notRun,
+        expectations: begin.expectationFiles,
+        timeoutScale: begin.timeoutScale,
+        seed: begin.seed,
+      },
+      tests,
+      summary,
+    };
+    results.run.exitCode = exitCode(results);
+    return results;
+  }
+
+  #mark(at: string): { at: string; session: number } {
+    return { at, session: Math.max(0, this.#sessions.length - 1) };
+  }
+
+  #skipByExpectation(test: TestMeta, expectation: Expectation): void {
+    const reason = `known: ${expectation.reason} (${expectation.from})`;
+    this.#store(test, 'skip', 0, { skip: [reason], failure: null, kernelLog: [] }, expectation);
+  }
+
+  #record(
+    id: string,
+    raw: RawStatus,
+    durationMs: number,
+    found: { skip: string[]; failure: Failure | null; kernelLog: string[] },
+  ): TestResult | undefined {
+    const test = this.#meta.get(id);
+    // A worker of another build may know tests that were not planned; they are not part of this run.
+    if (!test) return undefined;
+    const expectation = this.#begin?.expectations[id];
+    const status = judge(raw, expectation);
+    if (status === 'xpass' && expectation) {
+      found = { ...found, failure: unexpectedPass(expectation) };
+    }
+    const used = status === 'xfail' || status === 'xpass' ? expectation : undefined;
+    return this.#store(test, status, durationMs, found, used);
+  }
+
+  #store(
+    test: TestMeta,
+    status: Status,
+    durationMs: number,
+    found: { skip: string[]; failure: Failure | null; kernelLog: string[] },
+    expectation: Expectation | undefined,
+  ): TestResult {
+    const begun = this.#begun.get(test.id);
+    const result: TestResult = {
+      id: test.id,
+      suite: test.suite,
+      title: test.title,
+      file: test.file,
+      status,
+      durationMs,
+      ...found,
+      expectation: expectation ?? null,
+      covers: test.covers,
+      source: test.source,
+      since: test.since ?? null,
+      until: test.until ?? null,
+      fixes: test.fixes,
+      needs: test.needs,
+      peer: test.peer,
+      started: begun?.at ?? null,
+      session: begun?.session ?? null,
+      rerun: `${this.#begin?.rerun ?? 'vfio-conformance run'} ${test.id}`,
+    };
+    this.#results.set(test.id, result);
+    return result;
+  }
+}
+
+/** What an expectation makes of a result. A worse end than the expected one stays what it is. */
+function judge(raw: RawStatus, expectation: Expectation | undefined): Status {
+  if (!expectation || expectation.kind === 'skip') return raw;
+  if (raw === expectation.outcome) return 'xfail';
+  if (raw === 'pass' && expectation.kind === 'fail') return 'xpass';
+  return raw;
+}
+
+function unexpectedPass(expectation: Expectation): Failure {
+  return {
+    kind: 'assertion',
+    message: `passed, although ${expectation.from} expects it to end as ${expectation.outcome}: ${expectation.reason}`,
+    expected: expectation.outcome,
+    observed: 'pass',
+    calls: [],
+    hints: [
+      `remove its line from expectations/${expectation.from} if the kernel has been repaired`,
+    ],
+  };
+}
+
+export function reduceJournal(lines: Iterable<JournalLine>): RunResults {
+  const reducer = new Reducer();
+  for (const line of lines) reducer.apply(line);
+  return reducer.results();
+}

@@ -1,0 +1,58 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { earlyEnd, reasonOf } from '../explain.ts';
+import { RESULT_FILES } from '../results-directory.ts';
+import { isBad, type RunResults } from '../results.ts';
+import { count, duration, oneLine } from '../text.ts';
+import { statusWord, type Colors } from './style.ts';
+
+const ORDER = ['pass', 'fail', 'crash', 'timeout', 'error', 'xpass', 'xfail', 'skip'] as const;
+/** So many ids still make a command that one can copy. */
+const MAX_RERUN = 20;
+
+/** The last words of a run: what came of it, what was not as expected, where the reports are. */
+export function renderSummary(
+  results: RunResults,
+  directory: string,
+  rerun: string,
+  colors: Colors,
+): string {
+  const { run, tests, summary } = results;
+  const lines: string[] = [''];
+  const bad = tests.filter((test) => isBad(test.status));
+  for (const test of bad) {
+    lines.push(
+      `${statusWord(test.status, colors)} ${test.id}  ${colors.dim(oneLine(reasonOf(test)))}`,
+    );
+  }
+  const skips = new Map<string, number>();
+  for (const test of tests) {
+    if (test.status !== 'skip') continue;
+    const reason = oneLine(reasonOf(test));
+    skips.set(reason, (skips.get(reason) ?? 0) + 1);
+  }
+  for (const [reason, n] of skips) {
+    lines.push(`${statusWord('skip', colors)} ${count(n, 'test')}: ${colors.dim(reason)}`);
+  }
+  if (lines.length > 1) lines.push('');
+
+  const end = earlyEnd(results);
+  if (end) lines.push(colors.red(colors.bold(end)));
+  const counts = ORDER.filter((status) => summary[status] > 0)
+    .map((status) => `${summary[status]} ${status}`)
+    .join(', ');
+  const verdict = `${count(tests.length, 'test')} on Linux ${run.kernel} (${run.machine}): ${counts || 'no result'}`;
+  const colour =
+    run.exitCode === 0 ? colors.green : run.exitCode === 4 ? colors.yellow : colors.red;
+  lines.push(`${colour(colors.bold(verdict))}, ${duration(run.durationMs)}`);
+
+  const files = Object.keys(RESULT_FILES).filter((file) => existsSync(join(directory, file)));
+  lines.push(`Reports: ${directory}/ (${files.join(', ')})`);
+  const again = [...bad.map((test) => test.id), ...run.notRun];
+  if (again.length > 0 && again.length <= MAX_RERUN) {
+    lines.push(
+      `Run ${run.notRun.length > 0 ? 'these and the missing' : 'these'} again: ${rerun} ${again.join(' ')}`,
+    );
+  }
+  return lines.join('\n') + '\n';
+}

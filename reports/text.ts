@@ -1,0 +1,43 @@
+/**
+ * Kernel log text and messages are data from outside: every report format has characters that must
+ * not reach it raw.
+ */
+
+/** Control characters (tab and newline excepted), lone surrogates and non-characters become visible escapes. */
+export function printable(text: string): string {
+  return (
+    text
+      .replace(/\r\n?/g, '\n')
+      // eslint-disable-next-line no-control-regex
+      .replace(
+        /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\ufdd0-\ufdef\ufffe\uffff]/g,
+        escape,
+      )
+      .replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, escape)
+  );
+}
+
+/** The same in one line: newlines and tabs become spaces. */
+export function oneLine(text: string): string {
+  return printable(text).replace(/[\s]+/g, ' ').trim();
+}
+
+function escape(character: string): string {
+  const code = character.charCodeAt(0);
+  return code < 0x100
+    ? `\\x${code.toString(16).padStart(2, '0')}`
+    : `\\u${code.toString(16).padStart(4, '0')}`;
+}
+
+/** `1.234 s`, `56 ms`, `2 min 5 s`. */
+export function duration(ms: number): string {
+  if (ms < 1000) return `${Math.round(ms)} ms`;
+  if (ms < 60_000) return `${(ms / 1000).toFixed(1)} s`;
+  const seconds = Math.round(ms / 1000);
+  return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+}
+
+/** `1 test`, `3 tests`. */
+export function count(n: number, noun: string, plural = `${noun}s`): string {
+  return `${n} ${n === 1 ? noun : plural}`;
+}
