@@ -1,0 +1,108 @@
+import { placeDevices, type Machine } from './machine.ts';
+import type { Accelerator } from './accelerator.ts';
+
+/** Everything that decides how QEMU is called. */
+export interface QemuPlan {
+  machine: Machine;
+  accelerator: Accelerator;
+  vmlinuz: string;
+  initramfs: string;
+  /** Words for the Linux command line, after those of the harness and of the machine. */
+  append: string[];
+  /** Arguments of the user's for QEMU, last. */
+  extra: string[];
+  optionRom: string;
+  consoleLog: string;
+  /** Folder on this side of the writable share. */
+  resultsShare: string;
+  sockets: Sockets;
+}
+
+/** UNIX sockets between QEMU and the supervisor. */
+export interface Sockets {
+  qmp: string;
+  console: string;
+  events: string;
+  status: string;
+}
+
+/**
+ * The Linux command line of a guest. What every guest needs and why:
+ * no_timer_check: under load the boot check of the timer panics; tsc=reliable: emulated clocks seem
+ * unstable; panic=-1: a panic ends QEMU at once; nokaslr: addresses in logs match System.map;
+ * shpchp on a conventional bridge would make its group not viable.
+ */
+export function linuxCommandLine(machine: Machine, append: string[]): string {
+  return [
+    'console=ttyS0',
+    'no_timer_check',
+    'tsc=reliable',
+    'panic=-1',
+    'nokaslr',
+    'mitigations=off',
+    'sysrq_always_enabled=1',
+    'initcall_blacklist=shpcd_init',
+    'hugepagesz=2M',
+    'hugepages=96',
+    'hugepagesz=1G',
+    'hugepages=1',
+    ...machine.append,
+    ...append,
+  ].join(' ');
+}
+
+/** The arguments of qemu-system-x86_64. */
+export function qemuArguments(plan: QemuPlan): string[] {
+  const { machine, accelerator, sockets } = plan;
+  const socket = (id: string, path: string, more = ''): string[] => [
+    '-chardev',
+    `socket,id=${id},path=${path},server=on,wait=off${more}`,
+  ];
+  return [
+    '-nodefaults',
+    '-no-user-config',
+    ...['-display', 'none'],
+    ...machine.qemu,
+    ...['-cpu', machine.cpu],
+    ...['-accel', accelerator.argument],
+    ...['-smp', '2'],
+    ...['-m', String(machine.memoryMiB)],
+    ...['-kernel', plan.vmlinuz],
+    ...['-initrd', plan.initramfs],
+    ...['-append', linuxCommandLine(machine, plan.append)],
+    // A reset or a panic ends QEMU: the supervisor boots anew, with a clean machine.
+    ...['-action', 'reboot=shutdown,panic=exit-failure'],
+    ...['-device', 'pvpanic'],
+    ...socket('qmp', sockets.qmp),
+    ...['-mon', 'chardev=qmp,mode=control'],
+    ...socket('console', sockets.console, `,logfile=${plan.consoleLog},logappend=on`),
+    ...['-serial', 'chardev:console'],
+    ...infrastructure(plan),
+    ...placeDevices(machine).flatMap(({ argument }) => [
+      '-device',
+      argument.replaceAll('@ROM@', plan.optionRom),
+    ]),
+    ...plan.extra,
+  ];
+}
+
+/** The virtio devices that carry the root file system, the results and the events: one slot. */
+function infrastructure(plan: QemuPlan): string[] {
+  const { sockets, resultsShare } = plan;
+  return [
+    '-fsdev',
+    'local,id=root,path=/,security_model=none,multidevs=remap,readonly=on',
+    ...[
+      '-device',
+      'virtio-9p-pci,fsdev=root,mount_tag=root,bus=pcie.0,addr=0x1e.0x0,multifunction=on',
+    ],
+    '-fsdev',
+    `local,id=results,path=${resultsShare.replaceAll(',', ',,')},security_model=none,multidevs=remap`,
+    ...['-device', 'virtio-9p-pci,fsdev=results,mount_tag=results,bus=pcie.0,addr=0x1e.0x1'],
+    ...['-device', 'virtio-serial-pci,id=channels,bus=pcie.0,addr=0x1e.0x2'],
+    ...['-chardev', `socket,id=events,path=${sockets.events},server=on,wait=off`],
+    ...['-device', 'virtserialport,bus=channels.0,chardev=events,name=conformance.events'],
+    ...['-chardev', `socket,id=status,path=${sockets.status},server=on,wait=off`],
+    ...['-device', 'virtserialport,bus=channels.0,chardev=status,name=conformance.status'],
+  ];
+}

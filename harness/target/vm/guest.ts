@@ -1,0 +1,397 @@
+import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join, sep } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { SetupError } from '../../../setup/failure.mjs';
+import { projectFolder } from '../../../setup/paths.mjs';
+import { encodeLine, PROTOCOL_VERSION } from '../../protocol/events.ts';
+import type {
+  Reply,
+  Session,
+  SessionEnd,
+  SessionHandlers,
+  Target,
+  WorkerEvent,
+} from '../target.ts';
+import { chooseAccelerator, type Accelerator } from './accelerator.ts';
+import { linuxCommandLine, qemuArguments, type Sockets } from './command-line.ts';
+import { findEmulatorFault, findPanic, lastLines } from './console.ts';
+import { buildInitramfs, shellQuote } from './initramfs.ts';
+import { overlayModules, resolveKernel, type Kernel } from './kernels.ts';
+import { rolePaths, type Machine } from './machine.ts';
+import { findMachine } from './machines.ts';
+import { answerRequest, VM_ABILITIES } from './outside.ts';
+import { QmpClient } from './qmp.ts';
+import { connectSocket, qemuVersion, startQemu, type Emulator } from './qemu.ts';
+import { optionRom } from './rom.ts';
+
+/** What `vfio-conformance run` lets the user choose about the guest. */
+export interface VmOptions {
+  /** Name of a Debian suite, or a path: see `resolveKernel`. */
+  kernel: string;
+  /** Folder with freshly built modules. */
+  modules?: string;
+  /** Name of a machine: see `machines.ts`. */
+  machine: string;
+  /** Words for the Linux command line. */
+  append: string[];
+  /** Arguments for QEMU. */
+  qemuArgs: string[];
+  /** Shell commands in the guest, as root, around the worker. */
+  before?: string;
+  after?: string;
+  /** The console goes to `console.log` here, the guest's `$RESULTS` is `guest/`. */
+  resultsDir: string;
+  /** Milliseconds from power-on until the worker has to say hello, `--before` included. */
+  bootTimeoutMs?: number;
+}
+
+const BOOT_TIMEOUT_MS = 180_000;
+/** After the worker has ended the guest only has to sync and power off; without `--after`, that is. */
+const POWER_OFF_MS = 30_000;
+/** Folders that are fresh in the guest: what is needed from them is mounted again. */
+const FRESH_FOLDERS = ['/tmp', '/run', '/dev'];
+
+/** Prepares a virtual machine: kernel, modules, accelerator. Each session boots it anew. */
+export async function prepareVm(
+  options: VmOptions,
+  progress: (text: string) => void,
+): Promise<Target> {
+  const machine = findMachine(options.machine);
+  const version = qemuVersion();
+  if (!version) throw new SetupError('QEMU is not installed', 'run `npm run setup`');
+  let kernel = await resolveKernel(options.kernel, progress);
+  if (options.modules) kernel = await overlayModules(kernel, options.modules, progress);
+  const accelerator = await chooseAccelerator(kernel, progress);
+  return new VmTarget(options, machine, kernel, accelerator, version);
+}
+
+class VmTarget implements Target {
+  readonly name = 'vm';
+  readonly assignment: Target['assignment'];
+  readonly timeoutScale: number;
+  readonly #options: VmOptions;
+  readonly #machine: Machine;
+  readonly #kernel: Kernel;
+  readonly #accelerator: Accelerator;
+  readonly #version: string;
+
+  constructor(
+    options: VmOptions,
+    machine: Machine,
+    kernel: Kernel,
+    accelerator: Accelerator,
+    version: string,
+  ) {
+    this.#options = options;
+    this.#machine = machine;
+    this.#kernel = kernel;
+    this.#accelerator = accelerator;
+    this.#version = version;
+    this.timeoutScale = accelerator.timeoutScale;
+    this.assignment = {
+      mode: 'vm',
+      roles: rolePaths(machine),
+      devices: [],
+      abilities: VM_ABILITIES,
+    };
+  }
+
+  describe(): Record<string, string> {
+    return {
+      target: 'vm',
+      machine: this.#machine.name,
+      'machine description': this.#machine.title,
+      kernel: this.#kernel.release,
+      'kernel source': this.#kernel.name,
+      'kernel image': this.#kernel.vmlinuz,
+      ...(this.#options.modules ? { 'modules laid over': this.#options.modules } : {}),
+      QEMU: this.#version,
+      accelerator: this.#accelerator.argument,
+      'accelerator chosen because': this.#accelerator.reason,
+      'kernel command line': linuxCommandLine(this.#machine, this.#options.append),
+    };
+  }
+
+  async start(tests: string[], handlers: SessionHandlers): Promise<Session> {
+    const options = this.#options;
+    const folder = mkdtempSync(join(tmpdir(), 'vfio-conformance-'));
+    const resultsShare = join(options.resultsDir, 'guest');
+    mkdirSync(resultsShare, { recursive: true });
+    const rom = join(folder, 'option.rom');
+    writeFileSync(rom, optionRom());
+    const sockets: Sockets = {
+      qmp: join(folder, 'qmp'),
+      console: join(folder, 'console'),
+      events: join(folder, 'events'),
+      status: join(folder, 'status'),
+    };
+    const initramfs = buildInitramfs(
+      this.#kernel,
+      this.#machine.firstModules,
+      {
+        PROJECT: projectFolder,
+        KEEP: keptFolders([projectFolder, process.execPath, this.#kernel.modulesDir ?? '/']).join(
+          ' ',
+        ),
+        MODULES_DIR: this.#kernel.modulesDir ?? '',
+        WORKER: [process.execPath, ...WORKER_FLAGS, join(projectFolder, 'dist/worker.mjs')]
+          .map(shellQuote)
+          .join(' '),
+        BEFORE: options.before ?? '',
+        AFTER: options.after ?? '',
+      },
+      moduleParameters([...this.#machine.append, ...options.append]),
+    );
+    handlers.onProgress(`booting Linux ${this.#kernel.release}`);
+    const emulator = startQemu(
+      qemuArguments({
+        machine: this.#machine,
+        accelerator: this.#accelerator,
+        vmlinuz: this.#kernel.vmlinuz,
+        initramfs,
+        append: options.append,
+        extra: options.qemuArgs,
+        optionRom: rom,
+        consoleLog: join(options.resultsDir, 'console.log'),
+        resultsShare,
+        sockets,
+      }),
+    );
+    const session = new VmSession(emulator, this.#machine, handlers, {
+      bootTimeoutMs: (options.bootTimeoutMs ?? BOOT_TIMEOUT_MS) * this.timeoutScale,
+      powerOffMs: options.after ? Infinity : POWER_OFF_MS * this.timeoutScale,
+    });
+    void session.ended.then(() => {
+      rmSync(folder, { recursive: true, force: true });
+      try {
+        rmdirSync(resultsShare); // stays only if the guest put something there
+      } catch {
+        // not empty
+      }
+    });
+    await session.connect(
+      sockets,
+      encodeLine({
+        type: 'assignment',
+        protocol: PROTOCOL_VERSION,
+        tests,
+        ...this.assignment,
+      }),
+    );
+    return session;
+  }
+}
+
+/** Node's own threads cost more than they bring on emulated CPUs. */
+const WORKER_FLAGS = ['--v8-pool-size=0', '--enable-source-maps'];
+
+class VmSession implements Session {
+  readonly ended: Promise<SessionEnd>;
+  readonly #emulator: Emulator;
+  readonly #machine: Machine;
+  readonly #handlers: SessionHandlers;
+  readonly #limits: { bootTimeoutMs: number; powerOffMs: number };
+  #qmp: QmpClient | undefined;
+  #consoleSocket: Socket | undefined;
+  #eventsSocket: Socket | undefined;
+  #console = '';
+  #hello = false;
+  #bye = false;
+  #killed = false;
+  #panicked = false;
+  #workerExit: string | undefined;
+  #trouble: string | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    emulator: Emulator,
+    machine: Machine,
+    handlers: SessionHandlers,
+    limits: { bootTimeoutMs: number; powerOffMs: number },
+  ) {
+    this.#emulator = emulator;
+    this.#machine = machine;
+    this.#handlers = handlers;
+    this.#limits = limits;
+    this.#deadline(limits.bootTimeoutMs, 'the worker did not say hello');
+    this.ended = emulator.exited.then(async (how) => {
+      clearTimeout(this.#timer);
+      // What QEMU wrote last may still be on its way through the sockets.
+      await sleep(50);
+      this.#qmp?.close();
+      this.#consoleSocket?.destroy();
+      this.#eventsSocket?.destroy();
+      return this.#judge(how);
+    });
+  }
+
+  /** Connects to QEMU's sockets and hands the worker its assignment, which QEMU keeps until it asks. */
+  async connect(sockets: Sockets, assignment: string): Promise<void> {
+    try {
+      const console = await connectSocket(sockets.console, this.#emulator);
+      this.#consoleSocket = console;
+      console.on('data', (chunk: Buffer) => {
+        this.#console = (this.#console + chunk.toString('latin1')).slice(-1_000_000);
+      });
+      console.on('error', () => {});
+      const status = await connectSocket(sockets.status, this.#emulator);
+      onLines(status, (line) => this.#status(line));
+      const events = await connectSocket(sockets.events, this.#emulator);
+      this.#eventsSocket = events;
+      onLines(events, (line) => this.#event(line));
+      events.write(assignment);
+      const qmp = await QmpClient.connect(await connectSocket(sockets.qmp, this.#emulator));
+      this.#qmp = qmp;
+      qmp.on('event', (name) => {
+        if (name === 'GUEST_PANICKED') this.#panicked = true;
+      });
+    } catch (error) {
+      this.#trouble ??= (error as Error).message;
+      this.#emulator.process.kill('SIGKILL');
+    }
+  }
+
+  async hangEvidence(): Promise<string[]> {
+    const lines: string[] = [];
+    const gather = async (title: string, body: () => Promise<string>): Promise<void> => {
+      try {
+        lines.push(`== ${title}`, ...lastLines(await body(), 400));
+      } catch (error) {
+        lines.push(`== ${title}: ${(error as Error).message}`);
+      }
+    };
+    const qmp = this.#qmp;
+    if (!qmp) return ['QEMU is not connected'];
+    await gather('CPU registers', () => qmp.hmp('info registers -a'));
+    await gather('blocked tasks (sysrq w)', () => this.#sysrq('w'));
+    await gather('CPUs (sysrq l)', () => this.#sysrq('l'));
+    await gather('all tasks (sysrq t)', () => this.#sysrq('t'));
+    return lines;
+  }
+
+  async kill(): Promise<void> {
+    this.#killed = true;
+    this.#emulator.process.kill('SIGKILL');
+    await this.ended;
+  }
+
+  /** A break on the serial console, then the key: what the kernel prints within a few seconds. */
+  async #sysrq(key: string): Promise<string> {
+    const before = this.#console.length;
+    await this.#qmp?.execute('chardev-send-break', { id: 'console' });
+    this.#consoleSocket?.write(key);
+    let length = -1;
+    for (let i = 0; i < 20 && length !== this.#console.length; i++) {
+      length = this.#console.length;
+      await sleep(400);
+    }
+    return this.#console.slice(before) || 'no answer: interrupts are off or the CPU is stuck';
+  }
+
+  #event(line: string): void {
+    let event: WorkerEvent;
+    try {
+      event = JSON.parse(line) as WorkerEvent;
+    } catch {
+      this.#handlers.onEvent({ type: 'log', text: `unreadable line from the worker: ${line}` });
+      return;
+    }
+    if (event.type === 'hello') {
+      this.#hello = true;
+      clearTimeout(this.#timer);
+    } else if (event.type === 'bye') {
+      this.#bye = true;
+    } else if (event.type === 'request') {
+      const { seq } = event;
+      const respond = (reply: Omit<Reply, 'type' | 'seq'>): void => {
+        this.#eventsSocket?.write(encodeLine({ type: 'reply', seq, ...reply }));
+      };
+      answerRequest(this.#qmp, this.#machine, event.action, event.args).then(
+        (result) => respond({ ok: true, result }),
+        (error: Error) => respond({ ok: false, error: error.message }),
+      );
+    }
+    this.#handlers.onEvent(event);
+  }
+
+  /** A line of `guest-init.sh`. */
+  #status(line: string): void {
+    const [word = '', ...rest] = line.split(' ');
+    const text = rest.join(' ');
+    if (word === 'worker-exit') {
+      this.#workerExit = text;
+      clearTimeout(this.#timer);
+      this.#deadline(this.#limits.powerOffMs, 'the guest did not power off');
+    } else if (word === 'failed') {
+      this.#trouble = text;
+    } else if (word === 'booted') {
+      this.#handlers.onProgress(`Linux ${text} runs, starting the worker`);
+    } else if (word === 'before' || word === 'after') {
+      this.#handlers.onProgress(`running the command of --${word}`);
+    } else if (word === 'missing' || word === 'hook-failed') {
+      this.#handlers.onProgress(line.replace('hook-failed ', ''));
+    }
+  }
+
+  #deadline(ms: number, what: string): void {
+    if (!Number.isFinite(ms)) return;
+    this.#timer = setTimeout(() => {
+      this.#trouble ??= `${what} within ${Math.round(ms / 1000)} s`;
+      this.#emulator.process.kill('SIGKILL');
+    }, ms);
+  }
+
+  #judge(how: string): SessionEnd {
+    const stderr = this.#emulator.stderr();
+    const tail = lastLines(this.#console, 60);
+    const end = (kind: SessionEnd['kind'], detail: string): SessionEnd => ({ kind, detail, tail });
+    const fault = findEmulatorFault(stderr, this.#console);
+    if (this.#bye) return end('clean', this.#trouble ?? `the worker ended, QEMU with ${how}`);
+    if (fault) return end('infrastructure', `QEMU broke: ${fault}`);
+    if (this.#killed) return end('killed', 'killed by the supervisor');
+    const panic = findPanic(this.#console);
+    if (this.#hello && (panic || this.#panicked))
+      return end('guest-panic', panic ?? 'the guest said that it panicked');
+    if (!this.#hello) {
+      const why = this.#trouble ?? panic ?? lastLines(stderr, 3).join(' ');
+      return end('infrastructure', `the guest did not come up: ${why || `QEMU ended with ${how}`}`);
+    }
+    if (this.#workerExit !== undefined)
+      return end('worker-died', `the worker ended with status ${this.#workerExit}`);
+    if (/^signal|^status [1-9]/.test(how))
+      return end('infrastructure', `QEMU ended with ${how}: ${lastLines(stderr, 3).join(' ')}`);
+    return end('guest-died', this.#trouble ?? 'the guest reset or powered off by itself');
+  }
+}
+
+function onLines(socket: Socket, handle: (line: string) => void): void {
+  let rest = '';
+  socket.setEncoding('utf8');
+  socket.on('error', () => {});
+  socket.on('data', (chunk: string) => {
+    const lines = (rest + chunk).split('\n');
+    rest = lines.pop() ?? '';
+    for (const line of lines) if (line) handle(line);
+  });
+}
+
+/** The given paths (or their folders) that lie in a folder which the guest replaces. */
+export function keptFolders(paths: string[]): string[] {
+  return paths
+    .filter((path) => FRESH_FOLDERS.some((fresh) => path.startsWith(fresh + sep)))
+    .map((path) => (path === process.execPath ? join(path, '../..') : path));
+}
+
+/** `vfio_iommu_type1.allow_unsafe_interrupts=1` of a command line, by module. */
+export function moduleParameters(words: string[]): Record<string, string> {
+  const parameters: Record<string, string> = {};
+  for (const word of words) {
+    const match = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_]+(?:=.*)?)$/.exec(word);
+    if (!match) continue;
+    const module = (match[1] ?? '').replaceAll('-', '_');
+    parameters[module] = [parameters[module], match[2]].filter(Boolean).join(' ');
+  }
+  return parameters;
+}
