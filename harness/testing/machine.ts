@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import type { Assignment } from '../protocol/events.ts';
 import { bindTo, endpointsOfGroup } from '../pci/binding.ts';
 import { PciFunction, functionAt } from '../pci/topology.ts';
@@ -16,6 +17,8 @@ let assignment: Pick<Assignment, 'mode' | 'roles' | 'devices' | 'abilities'> = {
 /** Tells the tests what machine they run on; called once by the worker. */
 export function setMachine(given: typeof assignment): void {
   assignment = given;
+  // A test that loads a host driver means one device, not every idle one that the driver knows.
+  if (ownsMachine()) writeFileSync('/sys/bus/pci/drivers_autoprobe', '0');
 }
 
 /** Whether the tests own the whole machine and may rebind any device. */
