@@ -1,0 +1,72 @@
+/** What an operation of a program takes as arguments. */
+import type { Program } from './program.ts';
+
+/** The result of an earlier operation (of a load: the value it read). */
+export class Ref {
+  readonly program: Program;
+  /** The operation's index in its program. */
+  readonly index: number;
+  /** Added to the result, -2^47 .. 2^47-1. */
+  readonly addend: number;
+
+  constructor(program: Program, index: number, addend = 0) {
+    this.program = program;
+    this.index = index;
+    this.addend = addend;
+  }
+
+  /** The same result plus `addend`: an address within what was mapped, for example. */
+  plus(addend: number | bigint): Ref {
+    return new Ref(this.program, this.index, this.addend + Number(addend));
+  }
+}
+
+/** A place in a program's arena; as an argument it becomes an absolute address. */
+export class Pointer {
+  readonly program: Program;
+  /** From the start of the arena, in bytes. */
+  readonly offset: number;
+
+  constructor(program: Program, offset: number) {
+    this.program = program;
+    this.offset = offset;
+  }
+}
+
+/** An area in a program's arena; as an argument it is the address of its first byte. */
+export class Data extends Pointer {
+  readonly length: number;
+  readonly #memory: ArrayBuffer;
+  readonly #position: number;
+  #bytes: Buffer | null = null;
+
+  constructor(
+    program: Program,
+    offset: number,
+    length: number,
+    memory: ArrayBuffer,
+    position: number,
+  ) {
+    super(program, offset);
+    this.length = length;
+    this.#memory = memory;
+    this.#position = position;
+  }
+
+  /** A live view: what the program will see, and after a run what it left there. */
+  get bytes(): Buffer {
+    this.#bytes ??= Buffer.from(this.#memory, this.#position, this.length);
+    return this.#bytes;
+  }
+
+  /** The address of byte `offset` of this area (its end included). */
+  at(offset: number): Pointer {
+    if (!(offset >= 0 && offset <= this.length)) {
+      throw new RangeError(`offset ${offset} outside of data of ${this.length} bytes`);
+    }
+    return new Pointer(this.program, this.offset + offset);
+  }
+}
+
+/** Negative numbers are passed in two's complement. Numbers must be safe integers. */
+export type Arg = number | bigint | Ref | Pointer | Data;

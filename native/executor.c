@@ -1,0 +1,311 @@
+#define _GNU_SOURCE
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdbool.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "guard.h"
+#include "memory.h"
+#include "program.h"
+#include "syscalls.h"
+
+/* Loops within loops; more than this is a mistake, and would cost stack. */
+#define MAX_DEPTH 16
+
+static const long syscall_numbers[] = {
+#define VC_SYSCALL(name, number) number,
+#define VC_HARNESS(name)
+#include "opcodes.def"
+#undef VC_SYSCALL
+#undef VC_HARNESS
+};
+
+#define SYSCALL_COUNT (sizeof syscall_numbers / sizeof syscall_numbers[0])
+
+struct execution {
+	struct vc_header *header;
+	struct vc_op *ops;
+	char *arena;
+	bool stopped; /* an operation with VC_FLAG_STOP failed */
+};
+
+static void execute_range(struct execution *run, uint32_t from, uint32_t end, int depth,
+			  bool stop_on_failure);
+
+static uint64_t resolve(const struct execution *run, const struct vc_op *op, unsigned int argument)
+{
+	uint64_t raw = op->args[argument];
+
+	switch ((op->kinds >> (4 * argument)) & 15) {
+	case VC_KIND_ARENA:
+		return (uint64_t)(uintptr_t)(run->arena + raw);
+	case VC_KIND_REFERENCE: {
+		const struct vc_op *source = &run->ops[raw & 0xffff];
+		uint64_t addend = (uint64_t)((int64_t)raw >> 16);
+
+		return (source->opcode == VC_OP_load ? source->value : (uint64_t)source->result) +
+		       addend;
+	}
+	default:
+		return raw;
+	}
+}
+
+/* Whether an argument that points into the arena leaves room for `length` bytes there. */
+static bool fits(const struct execution *run, const struct vc_op *op, unsigned int argument,
+		 uint64_t length)
+{
+	return ((op->kinds >> (4 * argument)) & 15) != VC_KIND_ARENA ||
+	       length <= run->header->arena_size - op->args[argument];
+}
+
+static int64_t execute_poll(const uint64_t args[])
+{
+	int milliseconds = (int)args[2];
+	struct timespec timeout = {
+		.tv_sec = milliseconds / 1000,
+		.tv_nsec = milliseconds % 1000 * 1000000L,
+	};
+	int result = ppoll((struct pollfd *)(uintptr_t)args[0], args[1],
+			   milliseconds < 0 ? NULL : &timeout, NULL);
+
+	return result < 0 ? -errno : result;
+}
+
+static int64_t execute_spin(uint64_t duration)
+{
+	const uint64_t begin = vc_now();
+
+	while (vc_now() - begin < duration)
+		vc_relax();
+	return 0;
+}
+
+/* The first failure in a pass over from..end, not counting what belongs to forked children. */
+static int64_t first_failure(const struct execution *run, uint32_t from, uint32_t end)
+{
+	for (uint32_t i = from; i < end; i++) {
+		if (run->ops[i].result < 0)
+			return run->ops[i].result;
+		if (run->ops[i].opcode == VC_OP_fork)
+			i += (uint32_t)run->ops[i].args[0];
+	}
+	return 0;
+}
+
+/*
+ * The operations before this one have been executed once already: that was the first iteration.
+ * The record's start is therefore that of the loop's first operation.
+ */
+static int64_t execute_repeat(struct execution *run, uint32_t index, int depth)
+{
+	struct vc_op *op = &run->ops[index];
+	const uint32_t from = (uint32_t)op->args[0];
+	const uint64_t times = op->args[1];
+	uint64_t *samples = ((op->kinds >> 8) & 15) == VC_KIND_ARENA
+				    ? (uint64_t *)(uintptr_t)resolve(run, op, 2)
+				    : NULL;
+	const uint64_t sample_count = samples ? op->args[3] : 0;
+	uint64_t begin = run->ops[from].start;
+	int64_t failure = first_failure(run, from, index);
+	uint64_t done = 1;
+
+	if (depth >= MAX_DEPTH)
+		return -ELOOP;
+	op->start = begin;
+	for (;;) {
+		uint64_t now = vc_now();
+
+		if (done <= sample_count)
+			samples[done - 1] = now - begin;
+		begin = now;
+		if (failure < 0 || run->stopped || done >= times)
+			break;
+		execute_range(run, from, index, depth + 1, true);
+		failure = first_failure(run, from, index);
+		done++;
+	}
+	op->count = failure < 0 ? done - 1 : done;
+	return failure;
+}
+
+/*
+ * The raw system call: libc's fork() would run handlers of a multi-threaded process which expect
+ * to find its other threads. The child makes system calls only, and ends with _exit().
+ */
+static int64_t execute_fork(struct execution *run, uint32_t index, int depth)
+{
+	const uint32_t first = index + 1;
+	long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		/* A handler of the parent's event loop would write into the parent's pipes. */
+		vc_guard_reset_other_signals();
+		execute_range(run, first, first + (uint32_t)run->ops[index].args[0], depth + 1,
+			      false);
+		_exit(run->stopped ? 1 : 0);
+	}
+	return pid;
+}
+
+static int64_t execute_harness(struct execution *run, uint32_t index, const uint64_t args[],
+			       int depth)
+{
+	struct vc_op *op = &run->ops[index];
+
+	switch (op->opcode) {
+	case VC_OP_poll:
+		if (!fits(run, op, 0, (uint32_t)args[1] * sizeof(struct pollfd)))
+			return -EINVAL;
+		return execute_poll(args);
+	case VC_OP_load:
+		return fits(run, op, 1, args[0] / 8) ? vc_load(args[0], args[1], &op->value)
+						     : -EINVAL;
+	case VC_OP_store:
+		return fits(run, op, 1, args[0] / 8) ? vc_store(args[0], args[1], args[2])
+						     : -EINVAL;
+	case VC_OP_copy:
+		if (!fits(run, op, 0, args[2]) || !fits(run, op, 1, args[2]))
+			return -EINVAL;
+		return vc_copy(args[0], args[1], args[2]);
+	case VC_OP_fill:
+		return fits(run, op, 0, args[1]) ? vc_fill(args[0], args[1], args[2], args[3])
+						 : -EINVAL;
+	case VC_OP_verify:
+		return fits(run, op, 0, args[1]) ? vc_verify(args[0], args[1], args[2], args[3])
+						 : -EINVAL;
+	case VC_OP_wait:
+		if (!fits(run, op, 1, args[0] / 8))
+			return -EINVAL;
+		return vc_wait(args[0], args[1], args[2], args[3], args[4], &op->value);
+	case VC_OP_repeat:
+		return execute_repeat(run, index, depth);
+	case VC_OP_fork:
+		return execute_fork(run, index, depth);
+	case VC_OP_clock:
+		op->value = vc_now();
+		return (int64_t)op->value;
+	case VC_OP_spin:
+		return execute_spin(args[0]);
+	case VC_OP_yield:
+		vc_relax();
+		return 0;
+	case VC_OP_align:
+		if (args[1] == 0 || args[1] & (args[1] - 1))
+			return -EINVAL;
+		/* A failure that is referred to stays a failure: -ENOMEM is not an address. */
+		if ((int64_t)args[0] < 0)
+			return (int64_t)args[0];
+		return (int64_t)((args[0] + args[1] - 1) & ~(args[1] - 1));
+	default:
+		return -ENOSYS;
+	}
+}
+
+static int64_t execute_syscall(uint16_t opcode, const uint64_t args[])
+{
+	long number = syscall_numbers[opcode];
+	long result;
+
+	if (number < 0)
+		return -ENOSYS;
+	result = syscall(number, args[0], args[1], args[2], args[3], args[4], args[5]);
+	return result == -1 ? -errno : result;
+}
+
+static void execute_one(struct execution *run, uint32_t index, int depth)
+{
+	struct vc_op *op = &run->ops[index];
+	uint64_t args[VC_ARGUMENTS];
+
+	for (unsigned int i = 0; i < VC_ARGUMENTS; i++)
+		args[i] = resolve(run, op, i);
+	op->count++;
+	op->start = vc_now();
+	op->result = op->opcode < SYSCALL_COUNT ? execute_syscall(op->opcode, args)
+						: execute_harness(run, index, args, depth);
+	op->end = vc_now();
+	if (op->result < 0 && op->flags & VC_FLAG_STOP)
+		run->stopped = true;
+}
+
+static void execute_range(struct execution *run, uint32_t from, uint32_t end, int depth,
+			  bool stop_on_failure)
+{
+	for (uint32_t i = from; i < end; i++) {
+		execute_one(run, i, depth);
+		if (depth == 0)
+			run->header->executed = i + 1;
+		if (run->stopped || (stop_on_failure && run->ops[i].result < 0))
+			return;
+		if (run->ops[i].opcode == VC_OP_fork)
+			i += (uint32_t)run->ops[i].args[0];
+	}
+	if (depth == 0)
+		run->header->executed = end;
+}
+
+static void execute(void *block)
+{
+	struct execution run = {
+		.header = block,
+		.ops = vc_ops(block),
+		.arena = (char *)block + ((struct vc_header *)block)->arena_offset,
+	};
+
+	run.header->executed = 0;
+	for (uint32_t i = 0; i < run.header->op_count; i++) {
+		run.ops[i].result = -ECANCELED;
+		run.ops[i].value = run.ops[i].start = run.ops[i].end = run.ops[i].count = 0;
+	}
+	execute_range(&run, 0, run.header->op_count, 0, false);
+}
+
+static bool has_fork(void *block)
+{
+	const struct vc_op *ops = vc_ops(block);
+
+	for (uint32_t i = 0; i < ((struct vc_header *)block)->op_count; i++) {
+		if (ops[i].opcode == VC_OP_fork)
+			return true;
+	}
+	return false;
+}
+
+int vc_run_shared(void *block, size_t length)
+{
+	if (vc_validate(block, length) < 0)
+		return -EINVAL;
+	vc_guard_install();
+	execute(block);
+	return 0;
+}
+
+int vc_run(void *block, uint32_t length)
+{
+	void *shared;
+
+	if (vc_validate(block, length) < 0)
+		return -EINVAL;
+	vc_guard_install();
+	if (!has_fork(block)) {
+		execute(block);
+		return 0;
+	}
+
+	/* A child's results are to be seen here: run the program in memory both share. */
+	shared = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED)
+		return -errno;
+	memcpy(shared, block, length);
+	execute(shared);
+	memcpy(block, shared, length);
+	munmap(shared, length);
+	return 0;
+}
