@@ -1,0 +1,93 @@
+import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { SetupError } from './failure.mjs';
+import { projectFolder } from './paths.mjs';
+
+/** ffi-rs holds native code: the bundle leaves it where npm put it. */
+const EXTERNAL = ['ffi-rs'];
+/** CommonJS packages inside an ESM bundle call require. */
+const REQUIRE_BANNER =
+  "import { createRequire as __createRequire } from 'node:module';\n" +
+  'const require = __createRequire(import.meta.url);';
+
+/**
+ * Every suite file, as the module `virtual:suites`: what is added below `suites/` is run without
+ * being named anywhere.
+ * @returns {import('esbuild').Plugin}
+ */
+function suitesPlugin() {
+  return {
+    name: 'suites',
+    setup(build) {
+      build.onResolve({ filter: /^virtual:suites$/ }, () => ({
+        path: 'virtual:suites',
+        namespace: 'suites',
+      }));
+      build.onLoad({ filter: /.*/, namespace: 'suites' }, () => ({
+        contents: suitesModule(listSuites()),
+        resolveDir: projectFolder,
+        loader: 'js',
+      }));
+    },
+  };
+}
+
+/** @returns {string[]} the suite files, relative to the project */
+export function listSuites() {
+  const folder = join(projectFolder, 'suites');
+  if (!existsSync(folder)) return [];
+  return readdirSync(folder, { recursive: true })
+    .map((path) => `suites/${path}`)
+    .filter((path) => path.endsWith('.test.ts'))
+    .sort();
+}
+
+/**
+ * @param {string[]} files
+ * @returns {string} source of the module `virtual:suites`
+ */
+export function suitesModule(files) {
+  const entries = files.map((file) => {
+    const name = JSON.stringify(file);
+    return `  { file: ${name}, load: () => import(${JSON.stringify(`./${file}`)}) },\n`;
+  });
+  return `export const suiteFiles = [\n${entries.join('')}];\n`;
+}
+
+/**
+ * Bundles both sides into `dist/`: the guest starts one file instead of hundreds, and no file of
+ * the executing side can end up in the supervisor unnoticed.
+ */
+export async function build() {
+  // Not at the top: this module is loaded before the npm packages are there.
+  const esbuild = await import('esbuild');
+  mkdirSync(join(projectFolder, 'dist'), { recursive: true });
+  /** @type {import('esbuild').BuildOptions} */
+  const common = {
+    absWorkingDir: projectFolder,
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    target: 'node20',
+    sourcemap: true,
+    external: EXTERNAL,
+    banner: { js: REQUIRE_BANNER },
+    logLevel: 'silent',
+  };
+  const bundles = [
+    { entry: 'harness/cli/main.ts', outfile: 'dist/cli.mjs' },
+    { entry: 'harness/worker/main.ts', outfile: 'dist/worker.mjs', plugins: [suitesPlugin()] },
+  ];
+  await Promise.all(
+    bundles.map(async ({ entry, ...options }) => {
+      try {
+        await esbuild.build({ ...common, ...options, entryPoints: [entry] });
+      } catch (error) {
+        const { errors } = /** @type {import('esbuild').BuildFailure} */ (error);
+        if (!errors) throw error;
+        const text = await esbuild.formatMessages(errors, { kind: 'error', color: false });
+        throw new SetupError(`${entry} cannot be bundled:\n${text.join('')}`, 'mend the source');
+      }
+    }),
+  );
+}

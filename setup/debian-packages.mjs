@@ -1,0 +1,121 @@
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { aptForInstall, debianArchive } from './apt.mjs';
+import { SetupError } from './failure.mjs';
+import { withLock } from './lock.mjs';
+import { cacheFolder } from './paths.mjs';
+import { commandPath, hasCommand } from './shell.mjs';
+
+/** Below this QEMU lacks devices that the machines use (igb with ARI) or emulates them wrongly. */
+export const MINIMUM_QEMU = 10;
+
+/**
+ * A Debian package and how to see, without dpkg, that what it is needed for is there.
+ * @typedef {object} NeededPackage
+ * @property {string} name
+ * @property {'vm' | 'build'} use what for: to run guests, or to build the shim
+ * @property {() => boolean} present
+ * @property {boolean} [backports] take it from the release's backports
+ */
+
+/** @type {NeededPackage[]} */
+const PACKAGES = [
+  { name: 'qemu-system-x86', use: 'vm', present: hasRecentQemu, backports: true },
+  { name: 'busybox-static', use: 'vm', present: hasStaticBusybox },
+  { name: 'kmod', use: 'vm', present: () => hasCommand('depmod') },
+  { name: 'zstd', use: 'vm', present: () => hasCommand('zstd') },
+  { name: 'xz-utils', use: 'vm', present: () => hasCommand('xz') },
+  { name: 'gcc', use: 'build', present: () => hasCommand('gcc') },
+  { name: 'make', use: 'build', present: () => hasCommand('make') },
+  { name: 'libc6-dev', use: 'build', present: () => existsSync('/usr/include/stdio.h') },
+  {
+    name: 'linux-libc-dev',
+    use: 'build',
+    present: () => existsSync('/usr/include/linux/version.h'),
+  },
+];
+
+/** @returns {boolean} */
+function hasRecentQemu() {
+  if (!hasCommand('qemu-system-x86_64')) return false;
+  const { stdout } = spawnSync('qemu-system-x86_64', ['--version'], { encoding: 'utf8' });
+  return Number(/version (\d+)\./.exec(stdout ?? '')?.[1] ?? 0) >= MINIMUM_QEMU;
+}
+
+/** The initramfs has no libraries. */
+function hasStaticBusybox() {
+  const path = commandPath('busybox');
+  return path !== undefined && !readFileSync(path).includes('/ld-linux');
+}
+
+/**
+ * @param {NeededPackage['use'][]} uses
+ * @returns {NeededPackage[]} the packages that have to be installed
+ */
+export function missingPackages(uses) {
+  return PACKAGES.filter(({ use, present }) => uses.includes(use) && !present());
+}
+
+/**
+ * Installs the missing Debian packages, as root; otherwise says which they are and how to install
+ * them. The machine's apt configuration stays as it is.
+ * @param {NeededPackage['use'][]} uses
+ * @param {(text: string) => void} progress
+ */
+export async function installPackages(uses, progress) {
+  if (missingPackages(uses).length === 0) return;
+  if (process.getuid?.() !== 0) throw withoutRoot(missingPackages(uses));
+  await withLock(
+    join(cacheFolder, 'packages.lock'),
+    async () => {
+      const missing = missingPackages(uses);
+      if (missing.length === 0) return;
+      const { codename } = debianArchive();
+      const apt = aptForInstall();
+      progress('fetching the package lists of the Debian archive');
+      await apt.update();
+      const install = ['install', '-y', '--no-install-recommends', '-o', 'DPkg::Lock::Timeout=600'];
+      for (const backports of [false, true]) {
+        const names = missing.filter((one) => Boolean(one.backports) === backports);
+        if (names.length === 0) continue;
+        progress(`installing ${names.map(({ name }) => name).join(', ')}`);
+        await apt.get(
+          [
+            ...install,
+            ...(backports ? ['-t', `${codename}-backports`] : []),
+            ...names.map(({ name }) => name),
+          ],
+          { next: 'see what apt says above; `npm run setup` goes on from here' },
+        );
+      }
+      const still = missingPackages(uses);
+      if (still.length > 0)
+        throw new SetupError(
+          `installed, and yet not usable: ${still.map(({ name }) => name).join(', ')}`,
+          `check them with \`apt-get install --reinstall\`; QEMU must be version ${MINIMUM_QEMU} or newer`,
+        );
+    },
+    (holder) => progress(`waiting for process ${holder}, which is installing packages`),
+  );
+}
+
+/** @param {NeededPackage[]} missing */
+function withoutRoot(missing) {
+  let backports = 'bookworm-backports';
+  try {
+    backports = `${debianArchive().codename}-backports`;
+  } catch {
+    // not a Debian system: the names are a hint all the same
+  }
+  const ordinary = missing.filter((one) => !one.backports).map(({ name }) => name);
+  const fromBackports = missing.filter((one) => one.backports).map(({ name }) => name);
+  const commands = [
+    ...(ordinary.length ? [`apt-get install ${ordinary.join(' ')}`] : []),
+    ...(fromBackports.length ? [`apt-get install -t ${backports} ${fromBackports.join(' ')}`] : []),
+  ];
+  return new SetupError(
+    `these Debian packages are missing and only root can install them: ${[...ordinary, ...fromBackports].join(', ')}`,
+    `run \`npm run setup\` as root, or: ${commands.join(' && ')}`,
+  );
+}
