@@ -6,6 +6,8 @@ import { Program } from './program.ts';
 import { sys } from './sys.ts';
 
 const PAGE_SIZE = 4096;
+/** <fcntl.h>: contains O_DIRECTORY, which differs between architectures. */
+const O_TMPFILE = 0o20000000 | libc.O_DIRECTORY;
 const SIZE_2M = 2 * 1024 * 1024;
 const SIZE_1G = 1024 * 1024 * 1024;
 
@@ -66,7 +68,7 @@ function addFile(program: Program, kind: MemoryKind, size: number, directory: st
           'openat',
           libc.AT_FDCWD,
           program.data(directory),
-          libc.O_TMPFILE | libc.O_RDWR | libc.O_CLOEXEC,
+          O_TMPFILE | libc.O_RDWR | libc.O_CLOEXEC,
           0o600,
         );
   program.syscall('ftruncate', fd, size);
