@@ -1,8 +1,7 @@
 import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
-import { create } from 'xmlbuilder2';
-import type { XMLBuilder } from 'xmlbuilder2/lib/interfaces.js';
+import { DOMImplementation, DOMParser, XMLSerializer, type Element } from '@xmldom/xmldom';
 import { SetupError } from '../harness/protocol/errors.ts';
 import { earlyEnd, explain, reasonOf } from './explain.ts';
 import type { RunResults, TestResult } from './results.ts';
@@ -23,8 +22,8 @@ export async function tapToJunit(tap: string): Promise<string> {
   let program: string;
   try {
     program = join(dirname(require.resolve('tap-junit/package.json')), 'bin/tap-junit');
-  } catch (cause) {
-    throw new SetupError('the npm package tap-junit is not installed', 'run `npm ci`', { cause });
+  } catch {
+    throw new SetupError('the npm package tap-junit is not installed', 'run `npm run setup`');
   }
   const child = spawn(process.execPath, [program], { stdio: ['pipe', 'pipe', 'pipe'] });
   const out: Buffer[] = [];
@@ -48,77 +47,80 @@ export async function tapToJunit(tap: string): Promise<string> {
 export function completeJunit(xml: string, results: RunResults): string {
   const { run } = results;
   const cases = casesById(xml);
-  const root = create({ version: '1.0', encoding: 'UTF-8' }).ele('testsuites');
+  const document = new DOMImplementation().createDocument(null, 'testsuites');
+  const root = document.documentElement as Element;
   const total = { tests: 0, failures: 0, errors: 0 };
 
-  const files = new Map<string, { test: TestResult; number: number }[]>();
-  results.tests.forEach((test, index) => {
-    const entry = { test, number: index + 1 };
-    const list = files.get(test.file);
-    if (list) list.push(entry);
-    else files.set(test.file, [entry]);
-  });
-  const addSuite = (name: string, counts: SuiteCounts, started: string): XMLBuilder => {
+  const addSuite = (name: string, counts: SuiteCounts, started: string): Element => {
     total.tests += counts.tests;
     total.failures += counts.failures;
     total.errors += counts.errors;
-    return root.ele('testsuite', {
-      name: attribute(name),
-      tests: counts.tests,
-      failures: counts.failures,
-      errors: counts.errors,
-      skipped: counts.skipped,
+    const suite = addElement(root, 'testsuite', {
+      name,
+      tests: String(counts.tests),
+      failures: String(counts.failures),
+      errors: String(counts.errors),
+      skipped: String(counts.skipped),
       time: seconds(counts.durationMs),
       timestamp: started.replace(/\.\d+Z$/, ''),
-      hostname: attribute(run.machine) || 'unknown',
+      hostname: run.machine,
     });
+    addProperties(suite, results);
+    return suite;
   };
 
-  for (const [file, entries] of files) {
+  for (const [file, entries] of byFile(results.tests)) {
     const tests = entries.map((entry) => entry.test);
     const started = tests.find((test) => test.started)?.started ?? run.started;
     const suite = addSuite(file, countSuite(tests), started);
-    addProperties(suite, results);
     for (const { test, number } of entries) {
       const element = cases.get(number);
       if (!element) throw new Error(`tap-junit lost the test ${test.id} (number ${number})`);
-      suite.import(element);
-      completeCase(suite.last(), test);
+      const imported = document.importNode(element, true);
+      suite.appendChild(imported);
+      completeCase(imported, test);
     }
   }
 
   const end = earlyEnd(results);
   if (end) {
-    const suite = addSuite(
-      'run',
-      {
-        tests: run.notRun.length + 1,
-        failures: 0,
-        errors: 1,
-        skipped: run.notRun.length,
-        durationMs: run.durationMs,
-      },
-      run.started,
-    );
-    addProperties(suite, results);
-    suite
-      .ele('testcase', { name: 'the run reaches its end', classname: 'run', time: '0.000' })
-      .ele('error', { message: attribute(end), type: run.outcome })
-      .txt(text(end));
+    const counts = {
+      tests: run.notRun.length + 1,
+      failures: 0,
+      errors: 1,
+      skipped: run.notRun.length,
+      durationMs: run.durationMs,
+    };
+    const suite = addSuite('run', counts, run.started);
+    const attributes = { classname: 'run', time: '0.000' };
+    const whole = addElement(suite, 'testcase', { name: 'the run reaches its end', ...attributes });
+    addElement(whole, 'error', { message: oneLine(end), type: run.outcome }, end);
     for (const id of run.notRun) {
-      suite
-        .ele('testcase', { name: attribute(id), classname: 'run', time: '0.000' })
-        .ele('skipped', { message: attribute(`not run: ${run.reason}`) });
+      const missing = addElement(suite, 'testcase', { name: id, ...attributes });
+      addElement(missing, 'skipped', { message: oneLine(`not run: ${run.reason}`) });
     }
   }
-  root.att({
+  setAttributes(root, {
     name: 'vfio-conformance',
     tests: String(total.tests),
     failures: String(total.failures),
     errors: String(total.errors),
     time: seconds(run.durationMs),
   });
-  return root.end({ prettyPrint: true }) + '\n';
+  indent(root, 0);
+  const body = new XMLSerializer().serializeToString(document, { requireWellFormed: true });
+  return `<?xml version="1.0" encoding="UTF-8"?>\n${body}\n`;
+}
+
+function byFile(tests: TestResult[]): Map<string, { test: TestResult; number: number }[]> {
+  const files = new Map<string, { test: TestResult; number: number }[]>();
+  tests.forEach((test, index) => {
+    const entry = { test, number: index + 1 };
+    const list = files.get(test.file);
+    if (list) list.push(entry);
+    else files.set(test.file, [entry]);
+  });
+  return files;
 }
 
 interface SuiteCounts {
@@ -158,45 +160,33 @@ function elementOf(test: TestResult): 'failure' | 'error' | 'skipped' | undefine
 }
 
 /** tap-junit's `testcase` elements by their number; the number itself (`id`) is unknown to Jenkins. */
-function casesById(xml: string): Map<number, XMLBuilder> {
-  const cases = new Map<number, XMLBuilder>();
-  create(xml)
-    .root()
-    .each(
-      (node) => {
-        if (node.node.nodeName !== 'testcase') return;
-        const element = node.toObject() as { testcase: Record<string, string> };
-        const id = Number(element.testcase['@id']);
-        node.removeAtt('id');
-        cases.set(id, node);
-      },
-      false,
-      true,
-    );
+function casesById(xml: string): Map<number, Element> {
+  const document = new DOMParser().parseFromString(xml, 'text/xml');
+  const cases = new Map<number, Element>();
+  for (const element of document.getElementsByTagName('testcase')) {
+    cases.set(Number(element.getAttribute('id')), element);
+    element.removeAttribute('id');
+  }
   return cases;
 }
 
-function completeCase(element: XMLBuilder, test: TestResult): void {
+function completeCase(element: Element, test: TestResult): void {
   const stem = test.file.replace(/^suites\//, '').replace(/\.[^/]*$/, '');
-  element.att({ classname: attribute(stem.replaceAll('/', '.')), time: seconds(test.durationMs) });
+  setAttributes(element, { classname: stem.replaceAll('/', '.'), time: seconds(test.durationMs) });
   // tap-junit's own failure and skipped elements carry no more than a line: they give way.
-  const children: XMLBuilder[] = [];
-  element.each((child) => {
-    children.push(child);
-  });
-  for (const child of children) child.remove();
+  while (element.firstChild) element.removeChild(element.firstChild);
 
   const name = elementOf(test);
-  const message = attribute(
-    test.status === 'xfail' ? `expected failure: ${reasonOf(test)}` : reasonOf(test),
-  );
-  if (name === 'skipped') element.ele('skipped', { message });
-  else if (name) {
-    const kind = test.status === 'fail' ? (test.failure?.kind ?? 'assertion') : test.status;
-    element.ele(name, { message, type: kind }).txt(text(explain(test).join('\n')));
+  const reason = oneLine(reasonOf(test));
+  if (name === 'skipped') {
+    const message = test.status === 'xfail' ? `expected failure: ${reason}` : reason;
+    addElement(element, name, { message });
+  } else if (name) {
+    const type = test.status === 'fail' ? (test.failure?.kind ?? 'assertion') : test.status;
+    addElement(element, name, { message: reason, type }, explain(test).join('\n'));
   }
-  element.ele('system-out').txt(text(describe(test).join('\n')));
-  if (test.kernelLog.length > 0) element.ele('system-err').txt(text(test.kernelLog.join('\n')));
+  addElement(element, 'system-out', {}, describe(test).join('\n'));
+  if (test.kernelLog.length > 0) addElement(element, 'system-err', {}, test.kernelLog.join('\n'));
 }
 
 function describe(test: TestResult): string[] {
@@ -212,9 +202,9 @@ function describe(test: TestResult): string[] {
   return lines;
 }
 
-function addProperties(suite: XMLBuilder, results: RunResults): void {
+function addProperties(suite: Element, results: RunResults): void {
   const { run } = results;
-  const properties = suite.ele('properties');
+  const properties = addElement(suite, 'properties');
   const values: Record<string, unknown> = {
     kernel: run.kernel,
     machine: run.machine,
@@ -224,19 +214,44 @@ function addProperties(suite: XMLBuilder, results: RunResults): void {
   };
   for (const [name, value] of Object.entries(values)) {
     const shown = Array.isArray(value) ? value.join(', ') : String(value);
-    properties.ele('property', { name: attribute(name), value: attribute(shown) });
+    addElement(properties, 'property', { name: oneLine(name), value: oneLine(shown) });
   }
+}
+
+function addElement(
+  parent: Element,
+  name: string,
+  attributes: Record<string, string> = {},
+  content?: string,
+): Element {
+  const document = parent.ownerDocument;
+  if (!document) throw new Error(`<${parent.nodeName}> belongs to no document`);
+  const element = document.createElement(name);
+  setAttributes(element, attributes);
+  if (content !== undefined) element.appendChild(document.createTextNode(printable(content)));
+  parent.appendChild(element);
+  return element;
+}
+
+function setAttributes(element: Element, attributes: Record<string, string>): void {
+  for (const [name, value] of Object.entries(attributes)) {
+    element.setAttribute(name, printable(value));
+  }
+}
+
+/** Line breaks between elements, for people; elements that hold text stay as they are. */
+function indent(element: Element, depth: number): void {
+  const children = [...element.childNodes].filter((node): node is Element => node.nodeType === 1);
+  if (children.length === 0) return;
+  const document = element.ownerDocument;
+  const pad = (levels: number) => document?.createTextNode('\n' + '  '.repeat(levels)) ?? null;
+  for (const child of children) {
+    element.insertBefore(pad(depth + 1) as never, child);
+    indent(child, depth + 1);
+  }
+  element.appendChild(pad(depth) as never);
 }
 
 function seconds(ms: number): string {
   return (ms / 1000).toFixed(3);
-}
-
-/** The serialiser writes newlines in attributes raw, where a parser would fold them. */
-function attribute(value: string): string {
-  return oneLine(value);
-}
-
-function text(value: string): string {
-  return printable(value);
 }

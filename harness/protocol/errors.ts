@@ -1,29 +1,20 @@
-/**
- * Errors that a person can do something about. Whoever throws one says what to do next; the command
- * line prints both sentences and no stack. Anything else that is thrown is a defect of the harness.
- */
-abstract class ActionableError extends Error {
-  /** What to do next, as a sentence or a command. */
-  readonly next: string;
-  abstract readonly exitCode: number;
+import { SetupError } from '../../setup/failure.mjs';
 
-  constructor(message: string, next: string, options?: ErrorOptions) {
-    super(message, options);
-    this.name = new.target.name;
-    this.next = next;
+/**
+ * The command line asks for something that does not exist or makes no sense. Like a
+ * {@link SetupError} it says what to do next; both are printed without a stack.
+ */
+export class UsageError extends Error {
+  /** @param next what to do about it */
+  constructor(message: string, next: string) {
+    super(`${message}\n  next: ${next}`);
+    this.name = 'UsageError';
   }
 }
 
-/** The command line asks for something that does not exist or makes no sense. */
-export class UsageError extends ActionableError {
-  readonly exitCode = 2;
-}
+export { SetupError };
 
-/** Something that a run needs is missing or broken: a package, a kernel, a permission, a device. */
-export class SetupError extends ActionableError {
-  readonly exitCode = 3;
-}
-
+/** Errors that a person can do something about; anything else that is thrown is a defect of ours. */
 export function isActionable(error: unknown): error is UsageError | SetupError {
-  return error instanceof ActionableError;
+  return error instanceof UsageError || error instanceof SetupError;
 }

@@ -82,7 +82,8 @@ export async function run(options: RunOptions): Promise<RunResults> {
       signal: options.signal,
     });
   } catch (error) {
-    end = { outcome: 'broken', reason: error instanceof Error ? error.message : String(error) };
+    const reason = error instanceof Error ? error.message : String(error);
+    end = { outcome: 'broken', reason: reason.split('\n', 1)[0] ?? '' };
     throw error;
   } finally {
     record({ type: 'run-end', ...end });
