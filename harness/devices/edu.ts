@@ -104,6 +104,6 @@ export class Edu implements DmaDevice, InterruptDevice {
     const done = program.wait(64, this.bar.address + BigInt(DMA_COMMAND), DMA_START, 0n, TIMEOUT_NS);
     program.run();
     const result = program.result(done);
-    if (result < 0) throw new KernelError('waiting for the end of an edu DMA transfer', -Number(result));
+    if (result < 0) throw new KernelError(Number(result), 'waiting for the end of an edu DMA transfer');
   }
 }

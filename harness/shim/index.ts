@@ -1,4 +1,6 @@
 /** System calls as data, executed in C: the only way from this project into the kernel. */
+export { Actor } from './actor.ts';
+export type { ActorExit, ActorOptions, RlimitName } from './actor.ts';
 export { Data, Pointer, Ref } from './arguments.ts';
 export type { Arg } from './arguments.ts';
 export { decodeBlock, decodeOp, NOT_EXECUTED } from './block.ts';
@@ -10,10 +12,13 @@ export { setLiar } from './liar.ts';
 export type { Answer, Liar } from './liar.ts';
 export { HARNESS_OPS, OPCODES, SYSCALLS } from './opcodes.ts';
 export type { OpName, SyscallName } from './opcodes.ts';
+export { runParallel } from './parallel.ts';
 export { Program } from './program.ts';
 export type { Width } from './program.ts';
 export { recorder } from './recorder.ts';
 export type { RecordedRun } from './recorder.ts';
 export { sys } from './sys.ts';
 export type { PollRequest } from './sys.ts';
+export { EventfdWatcher } from './watcher.ts';
+export type { Arrivals } from './watcher.ts';
 export { errnoMessage, errnoName, ERRNO } from '../abi/errno.ts';

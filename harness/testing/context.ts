@@ -28,6 +28,7 @@ export class TestContext {
   readonly #teardown: Teardown;
   readonly #provoked: RegExp[];
   readonly #groups = new Map<string, Group>();
+  readonly #bound = new Set<string>();
   #container: Container | undefined;
   #device: Device | undefined;
 
@@ -49,7 +50,10 @@ export class TestContext {
   readonly bound = (role: string): PciFunction => {
     const pci = functionInRole(role);
     if (!pci) throw new Error(`no device in the role '${role}': declare it in the test's options`);
-    bindForTest(pci);
+    // Once a test: what it does to a binding afterwards is its own business.
+    const key = pci.group ?? pci.bdf;
+    if (!this.#bound.has(key)) bindForTest(pci);
+    this.#bound.add(key);
     return pci;
   };
 

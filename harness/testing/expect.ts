@@ -27,35 +27,34 @@ type Expect = Omit<ExpectStatic, never> & {
   <T>(actual: T, message?: string): Assertion<T> & KernelMatchers;
 };
 
-const vitestExpect = chai.expect as unknown as ExpectStatic;
+const vitestExpect = chai.expect as unknown as ExpectStatic & {
+  extend(target: unknown, matchers: unknown): void;
+};
+Object.assign(vitestExpect, (globalThis as Record<symbol, unknown>)[ASYMMETRIC_MATCHERS_OBJECT]);
 // The state that vitest's own expect starts with; matchers count their calls there.
 Object.defineProperty(globalThis, GLOBAL_EXPECT, {
   value: vitestExpect,
   writable: true,
   configurable: true,
 });
-for (const target of [vitestExpect, (globalThis as Record<symbol, unknown>)[ASYMMETRIC_MATCHERS_OBJECT]]) {
-  if (target) {
-    setState(
-      {
-        assertionCalls: 0,
-        isExpectingAssertions: false,
-        isExpectingAssertionsError: null,
-        expectedAssertionsNumber: null,
-        expectedAssertionsNumberErrorGen: null,
-      },
-      target as ExpectStatic,
-    );
-  }
-}
-vitestExpect.extend(customMatchers);
+setState(
+  {
+    assertionCalls: 0,
+    isExpectingAssertions: false,
+    isExpectingAssertionsError: null,
+    expectedAssertionsNumber: null,
+    expectedAssertionsNumberErrorGen: null,
+  },
+  vitestExpect,
+);
+vitestExpect.extend(vitestExpect, customMatchers);
 
 /** What the kernel answered, in the form in which expectations are written. */
 function outcome(answer: Answer<unknown>): string {
   return answer.ok ? `success (${answer.result})` : String(answer.errno);
 }
 
-vitestExpect.extend({
+vitestExpect.extend(vitestExpect, {
   toFailWith(received: Answer<unknown>, errno: string) {
     return {
       pass: received instanceof Answer && received.errno === errno,

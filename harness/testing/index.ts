@@ -10,7 +10,7 @@ export { lockedMemory } from '../kernel/memory-accounting.ts';
 export * from '../kernel/modules.ts';
 export * from '../pci/binding.ts';
 export * from '../pci/topology.ts';
-export * from '../shim/index.ts';
+export { DmaMemory, KernelError, Program, sys } from '../shim/index.ts';
 export * from '../vfio/answer.ts';
 export * from '../vfio/capability-chain.ts';
 export * from '../vfio/config-space.ts';

@@ -33,7 +33,7 @@ export class Answer<T = undefined> {
 
   /** The return value. @throws KernelError if the kernel refused. */
   must(): number {
-    if (!this.ok) throw new KernelError(this.call, -this.result);
+    if (!this.ok) throw new KernelError(this.result, this.call);
     return this.result;
   }
 

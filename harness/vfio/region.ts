@@ -1,10 +1,7 @@
-import { sys } from '../shim/index.ts';
+import { sys, type Width } from '../shim/index.ts';
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../abi/libc.ts';
 import { Answer } from './answer.ts';
 import type { RegionInfo } from './device.ts';
-
-/** Width of an access in bits. */
-export type Width = 8 | 16 | 32 | 64;
 
 /** A region of a device: config space, a BAR, the ROM, VGA. Offsets are relative to the region. */
 export class Region {
