@@ -78,6 +78,7 @@ export const O_DIRECTORY = ['arm64', 'ppc64'].includes(process.arch) ? 0o40000 :
 export const O_NOFOLLOW = ['arm64', 'ppc64'].includes(process.arch) ? 0o100000 : 0o400000;
 export const O_CLOEXEC = 0o2000000;
 export const O_PATH = 0o10000000;
+export const O_TMPFILE = 0o20000000 | O_DIRECTORY;
 
 export const AT_FDCWD = -100;
 export const AT_REMOVEDIR = 0x200;
