@@ -41,6 +41,8 @@ export function linuxCommandLine(machine: Machine, append: string[]): string {
     'nokaslr',
     'mitigations=off',
     'sysrq_always_enabled=1',
+    // Marks of tests must not fall to the rate limit.
+    'printk.devkmsg=on',
     'initcall_blacklist=shpcd_init',
     'hugepagesz=2M',
     'hugepages=96',
