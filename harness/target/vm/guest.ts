@@ -25,6 +25,7 @@ import { answerRequest, VM_ABILITIES } from './outside.ts';
 import { QmpClient } from './qmp.ts';
 import { connectSocket, qemuVersion, startQemu, type Emulator } from './qemu.ts';
 import { optionRom } from './rom.ts';
+import { fastestImage } from './vmlinux.ts';
 
 /** What `vfio-conformance run` lets the user choose about the guest. */
 export interface VmOptions {
@@ -149,7 +150,7 @@ class VmTarget implements Target {
       qemuArguments({
         machine: this.#machine,
         accelerator: this.#accelerator,
-        vmlinuz: this.#kernel.vmlinuz,
+        vmlinuz: fastestImage(this.#kernel.vmlinuz),
         initramfs,
         append: options.append,
         extra: options.qemuArgs,

@@ -1,18 +1,9 @@
 import { createHash } from 'node:crypto';
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  statSync,
-  unlinkSync,
-  utimesSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { commandPath } from '../../../setup/shell.mjs';
 import { cacheFolder, projectFolder } from '../../../setup/paths.mjs';
+import { removeLeastUsed, touch } from './cache.ts';
 import { cpioArchive, type CpioEntry } from './cpio.ts';
 import type { Kernel } from './kernels.ts';
 import { loadOrder, moduleName, parseModulesDep, readModule } from './modules.ts';
@@ -66,11 +57,7 @@ export function buildInitramfs(
     hash.update(part).update('\0');
   const folder = join(cacheFolder, 'initramfs');
   const file = join(folder, `${hash.digest('hex').slice(0, 24)}.cpio`);
-  if (existsSync(file)) {
-    const now = new Date();
-    utimesSync(file, now, now);
-    return file;
-  }
+  if (existsSync(file)) return touch(file);
 
   const name = (path: string): string => `${moduleName(path)}.ko`;
   const entries: CpioEntry[] = [
@@ -96,7 +83,7 @@ export function buildInitramfs(
   const draft = `${file}.${process.pid}`;
   writeFileSync(draft, cpioArchive(entries));
   renameSync(draft, file);
-  removeOld(folder);
+  removeLeastUsed(folder, '.cpio', KEPT);
   return file;
 }
 
@@ -127,12 +114,4 @@ function executable(path: string, content: string | Buffer): CpioEntry {
 
 function text(path: string, content: string): CpioEntry {
   return { path, kind: 'file', mode: 0o644, content: Buffer.from(content) };
-}
-
-function removeOld(folder: string): void {
-  const files = readdirSync(folder)
-    .filter((file) => file.endsWith('.cpio'))
-    .map((file) => ({ path: join(folder, file), used: statSync(join(folder, file)).mtimeMs }))
-    .sort((a, b) => b.used - a.used);
-  for (const { path } of files.slice(KEPT)) unlinkSync(path);
 }
