@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { createRequire } from 'node:module';
 import { dirname, join } from 'node:path';
 import { DOMImplementation, DOMParser, XMLSerializer, type Element } from '@xmldom/xmldom';
-import { SetupError } from '../harness/protocol/errors.ts';
+import { SetupError } from '../harness/target/errors.ts';
 import { earlyEnd, explain, reasonOf } from './explain.ts';
 import type { RunResults, TestResult } from './results.ts';
 import { oneLine, printable } from './text.ts';

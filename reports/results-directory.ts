@@ -9,7 +9,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
-import { UsageError } from '../harness/protocol/errors.ts';
+import { UsageError } from '../harness/target/errors.ts';
 import { JOURNAL_FILE, readJournal } from './journal.ts';
 import { renderJunit } from './junit.ts';
 import { renderKernelLog } from './kernel-log.ts';

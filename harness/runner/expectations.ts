@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Expectation } from '../../reports/results.ts';
-import { SetupError } from '../protocol/errors.ts';
+import { SetupError } from '../target/errors.ts';
 import { matcher } from './select.ts';
 
 /** One line of an expectation file. */

@@ -1,5 +1,5 @@
 import picomatch from 'picomatch';
-import { UsageError } from '../protocol/errors.ts';
+import { UsageError } from '../target/errors.ts';
 import type { TestMeta } from '../protocol/events.ts';
 import { didYouMean } from './suggest.ts';
 

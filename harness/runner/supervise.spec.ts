@@ -4,7 +4,7 @@ import type { JournalEvent } from '../../reports/journal.ts';
 import { reduceJournal } from '../../reports/reduce.ts';
 import type { RunResults } from '../../reports/results.ts';
 import { asLines, sampleBegin, sampleTest } from '../../reports/samples.ts';
-import { SetupError } from '../protocol/errors.ts';
+import { SetupError } from '../target/errors.ts';
 import { ScriptedTarget, type Script } from './scripted-target.ts';
 import { supervise, type SuperviseOptions } from './supervise.ts';
 

@@ -1,6 +1,6 @@
 import type { JournalEvent } from '../../reports/journal.ts';
 import type { Outcome } from '../../reports/results.ts';
-import { isActionable, SetupError } from '../protocol/errors.ts';
+import { isActionable, SetupError } from '../target/errors.ts';
 import {
   PROTOCOL_VERSION,
   type Failure,
