@@ -31,7 +31,7 @@ export const RESULT_FILES = {
 
 /**
  * Makes the directory of a run: the one asked for, or `results/<time>-<kernel>` below the working
- * directory, to which `results/latest` then points.
+ * directory.
  */
 export function makeResultsDirectory(
   wanted: string | undefined,
@@ -61,7 +61,6 @@ export function makeResultsDirectory(
       directory = `${stem}.${n}`;
     }
   }
-  pointLatest(directory);
   return directory;
 }
 
@@ -74,8 +73,8 @@ function timestamp(date: Date): string {
   );
 }
 
-/** Replaces the link in one step, so that nobody finds it missing. */
-function pointLatest(directory: string): void {
+/** Makes `latest` beside the directory point to it, in one step, so that nobody finds it missing. */
+export function pointLatest(directory: string): void {
   const link = join(dirname(directory), 'latest');
   const fresh = `${link}.${process.pid}`;
   rmSync(fresh, { force: true });

@@ -79,6 +79,11 @@ export class LiveDisplay {
     this.#drawBar();
   }
 
+  /** Says something that is no event of the run: the preparation of a kernel, an interruption. */
+  note(text: string): void {
+    if (!this.#quiet) this.#print(`-- ${oneLine(text)}`);
+  }
+
   /** Takes the bar away; what is printed next starts on a clean line. */
   close(): void {
     clearInterval(this.#ticker);

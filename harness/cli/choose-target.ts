@@ -1,0 +1,45 @@
+import { DEFAULT_KERNEL } from '../target/vm/kernels.ts';
+import { prepareVm } from '../target/vm/guest.ts';
+import { MACHINES } from '../target/vm/machines.ts';
+import type { Target } from '../target/target.ts';
+import { didYouMean } from '../runner/suggest.ts';
+import { UsageError } from '../target/errors.ts';
+import type { RunArguments } from './run-options.ts';
+
+const DEFAULT_MACHINE = MACHINES[0]?.name ?? 'default';
+
+/** Names for the results directory and the expectation files, known before anything is prepared. */
+export function targetNames(args: RunArguments): { machine: string; kernel: string } {
+  if (args.device) return { machine: 'local', kernel: 'local' };
+  const machine = args.machine ?? DEFAULT_MACHINE;
+  const known = MACHINES.map(({ name }) => name);
+  if (!known.includes(machine)) {
+    throw new UsageError(
+      `there is no machine '${machine}'`,
+      didYouMean(machine, known) || `give one of ${known.join(', ')}`,
+    );
+  }
+  const kernel = (args.kernel ?? DEFAULT_KERNEL).replace(/\/+$/, '').split('/').at(-1);
+  return { machine, kernel: kernel || 'kernel' };
+}
+
+/** Prepares what the options ask for: this machine's devices, or a virtual machine. */
+export async function prepareTarget(
+  args: RunArguments,
+  resultsDir: string,
+  progress: (text: string) => void,
+): Promise<Target> {
+  return prepareVm(
+    {
+      kernel: args.kernel ?? DEFAULT_KERNEL,
+      modules: args.modules,
+      machine: args.machine ?? DEFAULT_MACHINE,
+      append: (args.append ?? []).flatMap((words) => words.split(/\s+/).filter(Boolean)),
+      qemuArgs: args['qemu-arg'] ?? [],
+      before: args.before,
+      after: args.after,
+      resultsDir,
+    },
+    progress,
+  );
+}

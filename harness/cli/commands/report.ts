@@ -1,0 +1,41 @@
+import type { CommandModule } from 'yargs';
+import { writeReports, readResults } from '../../../reports/results-directory.ts';
+import { renderKtap } from '../../../reports/ktap.ts';
+import { colorsFor } from '../../../reports/terminal/style.ts';
+import { renderSummary } from '../../../reports/terminal/summary.ts';
+import { exitCode } from '../../../reports/exit-code.ts';
+
+interface ReportArguments {
+  directory: string;
+  ktap: boolean;
+}
+
+export const report: CommandModule<object, ReportArguments> = {
+  command: 'report <directory>',
+  describe: 'make all reports of a results directory again from its journal',
+  builder: (yargs) =>
+    yargs
+      .positional('directory', {
+        describe: 'a results directory, also of a run that was killed',
+        type: 'string',
+        demandOption: true,
+      })
+      .option('ktap', {
+        describe: 'print KTAP instead of the summary',
+        type: 'boolean',
+        default: false,
+      })
+      .example('$0 report results/latest', 'reports and summary of the last run')
+      .epilogue("Ends with the run's own exit code."),
+  handler: async ({ directory, ktap }) => {
+    readResults(directory);
+    const results = await writeReports(directory);
+    const rerun = results.tests[0]?.rerun.replace(/ \S+$/, '') ?? 'npx vfio-conformance run';
+    process.stdout.write(
+      ktap
+        ? renderKtap(results)
+        : renderSummary(results, directory, rerun, colorsFor(process.stdout)),
+    );
+    process.exitCode = exitCode(results);
+  },
+};

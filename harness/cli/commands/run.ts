@@ -1,0 +1,83 @@
+import { rmdirSync } from 'node:fs';
+import { release } from 'node:os';
+import { join } from 'node:path';
+import { randomBytes } from 'node:crypto';
+import type { CommandModule } from 'yargs';
+import { projectFolder } from '../../../setup/paths.mjs';
+import { makeResultsDirectory, pointLatest, readKtap } from '../../../reports/results-directory.ts';
+import { LiveDisplay } from '../../../reports/terminal/display.ts';
+import { colorsFor } from '../../../reports/terminal/style.ts';
+import { renderSummary } from '../../../reports/terminal/summary.ts';
+import { run as runTests } from '../../runner/run.ts';
+import { selectTests, shuffle } from '../../runner/select.ts';
+import type { Target } from '../../target/target.ts';
+import { prepareTarget, targetNames } from '../choose-target.ts';
+import { interruption } from '../interruption.ts';
+import { programVersion, runInvocation } from '../program.ts';
+import { checkRunArguments, rerunOptions, runBuilder, type RunArguments } from '../run-options.ts';
+import { listTests } from '../test-list.ts';
+
+export const run: CommandModule<object, RunArguments> = {
+  command: 'run [ids..]',
+  describe: 'run tests and write reports',
+  builder: runBuilder,
+  handler: async (args) => {
+    checkRunArguments(args);
+    const names = targetNames(args);
+    const selected = selectTests(await listTests(), args.ids ?? []);
+    const seed =
+      args.shuffle === 'random' ? randomBytes(4).toString('hex') : (args.shuffle ?? null);
+    const tests = seed === null ? selected : shuffle(selected, seed);
+
+    const terminal = args.ktap ? process.stderr : process.stdout;
+    const display = new LiveDisplay(terminal, { quiet: args.quiet });
+    const signals = interruption((name) => display.note(`${name}: ending the run`));
+    const directory = makeResultsDirectory(args.results, names.kernel, new Date());
+    try {
+      const target = await prepare(args, directory, display);
+      if (args.results === undefined) pointLatest(directory);
+      const rerun = [runInvocation(), ...rerunOptions(args)].join(' ');
+      const results = await runTests({
+        target,
+        tests,
+        directory,
+        expectationsDirectory: join(projectFolder, 'expectations'),
+        kernel: target.describe()['kernel'] ?? release(),
+        machine: names.machine,
+        version: programVersion(),
+        command: ['vfio-conformance', ...process.argv.slice(2)],
+        rerun,
+        timeoutScale: args['timeout-scale'],
+        maxDeaths: args['max-deaths'],
+        seed,
+        signal: signals.signal,
+        show: (line, finished) => display.show(line, finished),
+      });
+      display.close();
+      terminal.write(renderSummary(results, directory, rerun, colorsFor(terminal)));
+      if (args.ktap) process.stdout.write(readKtap(directory));
+      process.exitCode = results.run.exitCode;
+    } finally {
+      display.close();
+      signals.release();
+    }
+  },
+};
+
+/** Prepares the target; if that fails, no empty directory is left behind. */
+async function prepare(
+  args: RunArguments,
+  directory: string,
+  display: LiveDisplay,
+): Promise<Target> {
+  try {
+    return await prepareTarget(args, directory, (text) => display.note(text));
+  } catch (error) {
+    try {
+      rmdirSync(directory);
+    } catch {
+      // Something is in it already: it stays.
+    }
+    throw error;
+  }
+}

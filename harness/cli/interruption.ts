@@ -1,0 +1,25 @@
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+
+/**
+ * Turns the signals that end a program into an AbortSignal, whose reason is the signal's name. The
+ * second signal ends the process at once: nothing that it started outlives it, but the reports may
+ * then be incomplete (`vfio-conformance report DIR` makes them from the journal).
+ */
+export function interruption(announce: (name: string) => void): {
+  signal: AbortSignal;
+  release(): void;
+} {
+  const controller = new AbortController();
+  const handle = (name: NodeJS.Signals): void => {
+    if (controller.signal.aborted) process.exit(130);
+    announce(name);
+    controller.abort(name);
+  };
+  for (const name of SIGNALS) process.on(name, handle);
+  return {
+    signal: controller.signal,
+    release: () => {
+      for (const name of SIGNALS) process.off(name, handle);
+    },
+  };
+}

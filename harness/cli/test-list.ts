@@ -1,0 +1,34 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { projectFolder } from '../../setup/paths.mjs';
+import type { TestMeta } from '../protocol/events.ts';
+import { SetupError } from '../target/errors.ts';
+
+/**
+ * The metadata of all tests, by asking the worker: the supervisor itself never loads a suite. Needs
+ * neither root nor a device.
+ */
+export async function listTests(): Promise<TestMeta[]> {
+  const worker = join(projectFolder, 'dist/worker.mjs');
+  if (!existsSync(worker)) {
+    throw new SetupError(`${worker} is missing: the suites are not bundled`, 'run `npm run setup`');
+  }
+  const child = spawn(process.execPath, ['--enable-source-maps', worker, '--list'], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const out: Buffer[] = [];
+  const err: Buffer[] = [];
+  child.stdout.on('data', (chunk: Buffer) => out.push(chunk));
+  child.stderr.on('data', (chunk: Buffer) => err.push(chunk));
+  const code = await new Promise<number | null>((resolve, reject) => {
+    child.on('error', reject).on('close', resolve);
+  });
+  if (code !== 0) {
+    throw new SetupError(
+      `the suites cannot be listed:\n${Buffer.concat(err).toString('utf8').trim()}`,
+      'mend the suite file that is named above',
+    );
+  }
+  return JSON.parse(Buffer.concat(out).toString('utf8')) as TestMeta[];
+}
