@@ -6,14 +6,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { SetupError } from '../../../setup/failure.mjs';
 import { projectFolder } from '../../../setup/paths.mjs';
 import { encodeLine, PROTOCOL_VERSION } from '../../protocol/events.ts';
-import type {
-  Reply,
-  Session,
-  SessionEnd,
-  SessionHandlers,
-  Target,
-  WorkerEvent,
-} from '../target.ts';
+import { onLines } from '../lines.ts';
+import type { Reply, Session, SessionEnd, SessionHandlers, Target } from '../target.ts';
+import { parseWorkerLine } from '../worker-line.ts';
 import { chooseAccelerator, type Accelerator } from './accelerator.ts';
 import { linuxCommandLine, qemuArguments, type Sockets } from './command-line.ts';
 import { findEmulatorFault, findPanic, lastLines } from './console.ts';
@@ -265,7 +260,10 @@ class VmSession implements Session {
     };
     const qmp = this.#qmp;
     if (!qmp) return ['QEMU is not connected'];
-    await gather('CPU registers', () => qmp.hmp('info registers -a'));
+    await gather('CPU registers', async () => {
+      const said = await qmp.hmp('info registers -a');
+      return said.replace(/^(?:FPR|FCW|[XYZ]MM).*\n/gm, '');
+    });
     await gather('blocked tasks (sysrq w)', () => this.#sysrq('w'));
     await gather('CPUs (sysrq l)', () => this.#sysrq('l'));
     await gather('all tasks (sysrq t)', () => this.#sysrq('t'));
@@ -284,7 +282,7 @@ class VmSession implements Session {
     await this.#qmp?.execute('chardev-send-break', { id: 'console' });
     this.#consoleSocket?.write(key);
     let length = -1;
-    for (let i = 0; i < 20 && length !== this.#console.length; i++) {
+    for (let i = 0; i < 12 && length !== this.#console.length; i++) {
       length = this.#console.length;
       await sleep(400);
     }
@@ -292,13 +290,7 @@ class VmSession implements Session {
   }
 
   #event(line: string): void {
-    let event: WorkerEvent;
-    try {
-      event = JSON.parse(line) as WorkerEvent;
-    } catch {
-      this.#handlers.onEvent({ type: 'log', text: `unreadable line from the worker: ${line}` });
-      return;
-    }
+    const event = parseWorkerLine(line);
     if (event.type === 'hello') {
       this.#hello = true;
       clearTimeout(this.#timer);
@@ -365,17 +357,6 @@ class VmSession implements Session {
       return end('infrastructure', `QEMU ended with ${how}: ${lastLines(stderr, 3).join(' ')}`);
     return end('guest-died', this.#trouble ?? 'the guest reset or powered off by itself');
   }
-}
-
-function onLines(socket: Socket, handle: (line: string) => void): void {
-  let rest = '';
-  socket.setEncoding('utf8');
-  socket.on('error', () => {});
-  socket.on('data', (chunk: string) => {
-    const lines = (rest + chunk).split('\n');
-    rest = lines.pop() ?? '';
-    for (const line of lines) if (line) handle(line);
-  });
 }
 
 /** The given paths (or their folders) that lie in a folder which the guest replaces. */

@@ -1,16 +1,12 @@
-import { spawn, spawnSync, type ChildProcess } from 'node:child_process';
+import { spawnSync, type ChildProcess } from 'node:child_process';
 import { connect, type Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { commandPath } from '../../../setup/shell.mjs';
+import { spawnDependent } from '../death.ts';
 
 export const QEMU = 'qemu-system-x86_64';
 
 /** The machines' network cards are not connected to anything. */
 const EXPECTED_WARNINGS = /^.*warning: nic \S+ has no peer\n/gm;
-
-/** All emulators of this process, so that none outlives it. */
-const running = new Set<ChildProcess>();
-let watching = false;
 
 /** A running emulator. */
 export interface Emulator {
@@ -21,25 +17,9 @@ export interface Emulator {
   exited: Promise<string>;
 }
 
-/**
- * Starts QEMU so that it dies with this process, however that ends: by a signal from the kernel
- * (SIGKILL of this process included) and by a handler on exit.
- */
+/** Starts QEMU so that it dies with this process. */
 export function startQemu(args: string[]): Emulator {
-  const setpriv = commandPath('setpriv');
-  const [command, leading] = setpriv ? [setpriv, ['--pdeathsig', 'KILL', QEMU]] : [QEMU, []];
-  const child = spawn(command, [...leading, ...args], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-    // Ctrl-C reaches a whole process group; the supervisor alone decides when the guest ends.
-    detached: true,
-  });
-  running.add(child);
-  if (!watching) {
-    watching = true;
-    process.on('exit', () => {
-      for (const one of running) one.kill('SIGKILL');
-    });
-  }
+  const child = spawnDependent(QEMU, args, ['ignore', 'ignore', 'pipe']);
   let said = '';
   child.stderr?.on('data', (chunk: Buffer) => {
     // A flood of warnings must not fill the memory: beginning and end are what matters.
@@ -48,12 +28,10 @@ export function startQemu(args: string[]): Emulator {
   });
   const exited = new Promise<string>((resolve) => {
     child.on('error', (error) => {
-      running.delete(child);
       said += `${error.message}\n`;
       resolve(error.message);
     });
     child.on('close', (code, signal) => {
-      running.delete(child);
       resolve(signal ? `signal ${signal}` : `status ${code}`);
     });
   });

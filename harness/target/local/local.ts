@@ -1,0 +1,156 @@
+import type { ChildProcess } from 'node:child_process';
+import { createWriteStream, readdirSync, readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { release } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { projectFolder } from '../../../setup/paths.mjs';
+import { encodeLine, PROTOCOL_VERSION } from '../../protocol/events.ts';
+import { spawnDependent } from '../death.ts';
+import { onLines } from '../lines.ts';
+import type { Session, SessionEnd, SessionHandlers, Target } from '../target.ts';
+import { parseWorkerLine } from '../worker-line.ts';
+import { usableDevices } from './in-use.ts';
+
+/** What `vfio-conformance run --device` lets the user choose. */
+export interface LocalOptions {
+  /** Devices bound to vfio-pci, which nobody uses. */
+  devices: string[];
+  /** The worker's own output goes to `console.log` here. */
+  resultsDir: string;
+}
+
+/** A killed process that is stuck in the kernel does not end; nobody can wait for it forever. */
+const UNKILLABLE_MS = 30_000;
+/** Lines of the worker's output kept for a report. */
+const TAIL = 60;
+
+/**
+ * This machine as the target.
+ * @throws UsageError if a device is not there, not bound to vfio-pci or in use
+ */
+export function prepareLocal(options: LocalOptions): Target {
+  const devices = usableDevices(options.devices).map(({ bdf }) => bdf);
+  return {
+    name: 'local',
+    timeoutScale: 1,
+    assignment: { mode: 'local', roles: {}, devices, abilities: [] },
+    describe: () => ({ target: 'local', kernel: release(), devices: devices.join(' ') }),
+    start(tests, handlers) {
+      const child = spawnDependent(
+        process.execPath,
+        ['--enable-source-maps', join(projectFolder, 'dist/worker.mjs'), '--channel', 'fd:3'],
+        // The fourth is a socket pair: the worker reads and writes it synchronously.
+        ['ignore', 'pipe', 'pipe', 'pipe'],
+      );
+      const session = new LocalSession(child, handlers, join(options.resultsDir, 'console.log'));
+      session.send(
+        encodeLine({
+          type: 'assignment',
+          protocol: PROTOCOL_VERSION,
+          tests,
+          ...this.assignment,
+        }),
+      );
+      return Promise.resolve(session);
+    },
+  };
+}
+
+class LocalSession implements Session {
+  readonly ended: Promise<SessionEnd>;
+  readonly #child: ChildProcess;
+  #output = '';
+  #bye = false;
+  #killed = false;
+  #giveUp: (end: SessionEnd) => void = () => {};
+
+  constructor(child: ChildProcess, handlers: SessionHandlers, log: string) {
+    this.#child = child;
+    const file = createWriteStream(log, { flags: 'a' });
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on('data', (chunk: Buffer) => {
+        file.write(chunk);
+        this.#output = (this.#output + chunk.toString()).slice(-100_000);
+      });
+    onLines(child.stdio[3] as Socket, (line) => {
+      const event = parseWorkerLine(line);
+      if (event.type === 'bye') this.#bye = true;
+      if (event.type === 'request') this.send(refusal(event.seq, event.action));
+      handlers.onEvent(event);
+    });
+    handlers.onProgress(`starting the worker as process ${child.pid}`);
+    this.ended = new Promise((resolve) => {
+      this.#giveUp = resolve;
+      child.on('error', (error) => resolve(this.#end('infrastructure', error.message)));
+      child.on('close', (code, signal) => {
+        file.end();
+        const how = signal ? `signal ${signal}` : `status ${code}`;
+        if (this.#bye) resolve(this.#end('clean', 'the worker ended'));
+        else if (this.#killed) resolve(this.#end('killed', 'killed by the supervisor'));
+        else resolve(this.#end('worker-died', `the worker ended with ${how}`));
+      });
+    });
+  }
+
+  send(line: string): void {
+    (this.#child.stdio[3] as Socket).write(line);
+  }
+
+  /** Where each thread of the worker is, in user space and in the kernel (the stack: as root only). */
+  hangEvidence(): Promise<string[]> {
+    const folder = `/proc/${this.#child.pid}/task`;
+    const lines: string[] = [];
+    for (const thread of namesIn(folder)) {
+      const read = (name: string): string => readText(join(folder, thread, name));
+      const state = /^State:\s*(.*)$/m.exec(read('status'))?.[1] ?? 'gone';
+      lines.push(`thread ${thread} ${read('comm')}: ${state}, in ${read('wchan') || '0'}`);
+      lines.push(`  system call ${read('syscall')}`);
+      lines.push(
+        ...read('stack')
+          .split('\n')
+          .filter(Boolean)
+          .map((line) => `  ${line}`),
+      );
+    }
+    return Promise.resolve(lines);
+  }
+
+  async kill(): Promise<void> {
+    this.#killed = true;
+    this.#child.kill('SIGKILL');
+    const stuck = new AbortController();
+    void sleep(UNKILLABLE_MS, undefined, { signal: stuck.signal }).then(
+      () => this.#giveUp(this.#end('killed', 'killed, but it is stuck in the kernel and stays')),
+      () => {},
+    );
+    await this.ended;
+    stuck.abort();
+  }
+
+  #end(kind: SessionEnd['kind'], detail: string): SessionEnd {
+    return { kind, detail, tail: this.#output.split('\n').filter(Boolean).slice(-TAIL) };
+  }
+}
+
+/** On real hardware nobody can inject an error or unplug a device from outside. */
+function refusal(seq: number, action: string): string {
+  const error = `${action}: not possible on the local target`;
+  return encodeLine({ type: 'reply', seq, ok: false, error });
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
+
+function readText(path: string): string {
+  try {
+    return readFileSync(path, 'utf8').trim();
+  } catch {
+    return '';
+  }
+}
