@@ -119,6 +119,9 @@ static int child_fds(const struct plan *plan)
 		if (fcntl(plan->fds[i], F_SETFD, 0) < 0)
 			return -errno;
 	}
+	/* Node marks its standard streams too; a process without them breaks in odd ways. */
+	for (int fd = 0; fd < 3; fd++)
+		fcntl(fd, F_SETFD, 0);
 	if (fcntl(plan->memfd, F_SETFD, 0) < 0 || fcntl(plan->command[0], F_SETFD, 0) < 0 ||
 	    fcntl(plan->reply[1], F_SETFD, 0) < 0)
 		return -errno;
@@ -212,6 +215,16 @@ static void become_actor(struct plan *plan)
 	}
 }
 
+/* Before we open fds of our own, one of which might take the number of one that is closed. */
+static int check_fds(const struct plan *plan)
+{
+	for (uint32_t i = 0; i < plan->request->fds; i++) {
+		if (fcntl(plan->fds[i], F_GETFD) < 0)
+			return -errno;
+	}
+	return 0;
+}
+
 static pid_t start_child(struct plan *plan)
 {
 	sigset_t all, before;
@@ -261,6 +274,11 @@ int vc_actor_spawn(struct vc_actor *actor, struct vc_actor_request *request)
 
 	request->failed_step = VC_STEP_PREPARE;
 	error = read_request(&plan, request);
+	if (error == 0) {
+		error = check_fds(&plan);
+		if (error < 0)
+			request->failed_step = VC_STEP_FDS;
+	}
 	if (error == 0)
 		error = prepare(&plan);
 	if (error == 0) {
