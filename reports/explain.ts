@@ -1,4 +1,4 @@
-import { count } from './text.ts';
+import { count, linesOf } from './text.ts';
 import type { RunResults, TestResult } from './results.ts';
 
 /** Everything known about why a test ended as it did, as lines for people. Empty if there is nothing to say. */
@@ -6,11 +6,11 @@ export function explain(test: TestResult): string[] {
   const lines: string[] = [];
   const { failure } = test;
   if (failure) {
-    lines.push(...failure.message.split('\n'));
+    lines.push(...linesOf(failure.message));
     if (failure.expected !== undefined) lines.push(...labelled('expected: ', failure.expected));
     if (failure.observed !== undefined) lines.push(...labelled('observed: ', failure.observed));
     if (failure.calls.length > 0) lines.push('calls:', ...failure.calls.map((call) => `  ${call}`));
-    if (failure.stack) lines.push(...failure.stack.split('\n').map((line) => `  ${line.trim()}`));
+    if (failure.stack) lines.push(...linesOf(failure.stack).map((line) => `  ${line.trim()}`));
   }
   if (test.kernelLog.length > 0 && failure) {
     lines.push('kernel log:', ...test.kernelLog.map((line) => `  ${line}`));
@@ -24,7 +24,7 @@ export function explain(test: TestResult): string[] {
 }
 
 function labelled(label: string, text: string): string[] {
-  const [first = '', ...rest] = text.split('\n');
+  const [first = '', ...rest] = linesOf(text);
   return [label + first, ...rest.map((line) => ' '.repeat(label.length) + line)];
 }
 
@@ -38,7 +38,7 @@ export function reasonOf(test: TestResult): string {
     case 'xfail':
       return test.expectation?.reason ?? '';
     default:
-      return test.failure?.message.split('\n')[0] ?? '';
+      return linesOf(test.failure?.message ?? '')[0] ?? '';
   }
 }
 

@@ -17,7 +17,12 @@ export function printable(text: string): string {
   );
 }
 
-/** The same in one line: newlines and tabs become spaces. */
+/** The lines of a text, wherever it comes from. */
+export function linesOf(text: string): string[] {
+  return text.split(/\r\n?|\n/);
+}
+
+/** Printable text in one line: newlines and tabs become spaces. */
 export function oneLine(text: string): string {
   return printable(text).replace(/[\s]+/g, ' ').trim();
 }

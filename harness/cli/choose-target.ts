@@ -1,4 +1,5 @@
 import { DEFAULT_KERNEL } from '../target/vm/kernels.ts';
+import { prepareLocal } from '../target/local/local.ts';
 import { prepareVm } from '../target/vm/guest.ts';
 import { MACHINES } from '../target/vm/machines.ts';
 import type { Target } from '../target/target.ts';
@@ -29,6 +30,7 @@ export async function prepareTarget(
   resultsDir: string,
   progress: (text: string) => void,
 ): Promise<Target> {
+  if (args.device) return prepareLocal({ devices: args.device, resultsDir });
   return prepareVm(
     {
       kernel: args.kernel ?? DEFAULT_KERNEL,

@@ -50,9 +50,13 @@ export function renderSummary(
   lines.push(`Reports: ${directory}/ (${files.join(', ')})`);
   const again = [...bad.map((test) => test.id), ...run.notRun];
   if (again.length > 0 && again.length <= MAX_RERUN) {
-    lines.push(
-      `Run ${run.notRun.length > 0 ? 'these and the missing' : 'these'} again: ${rerun} ${again.join(' ')}`,
-    );
+    const which =
+      run.notRun.length === 0
+        ? 'these'
+        : bad.length === 0
+          ? 'the missing'
+          : 'these and the missing';
+    lines.push(`Run ${which} again: ${rerun} ${again.join(' ')}`);
   }
   return lines.join('\n') + '\n';
 }

@@ -1,0 +1,70 @@
+import { describe, expect, it } from 'vitest';
+import { commandLine, joinDashValues } from './command-line.ts';
+import { runInvocation, shellWord } from './program.ts';
+import { rerunOptions, type RunArguments } from './run-options.ts';
+
+const complaint = async (...args: string[]): Promise<string> => {
+  try {
+    await commandLine(args);
+  } catch (error) {
+    return String(error);
+  }
+  return 'no complaint';
+};
+
+describe('command line', () => {
+  it.each<[string, string[], RegExp]>([
+    ['a command that does not exist', ['lst'], /no command lst\n {2}next: did you mean list/],
+    ['an option that does not exist', ['run', '--kernle', 'x'], /no option --kernle\n.*--kernel/],
+    ['an option of another command', ['list', '--jsn'], /no option --jsn\n.*--json/],
+    ['no command', [], /which command[^]*--help/],
+    ['an option without its value', ['run', '--kernel'], /not enough arguments following: kernel/],
+    ['an option given twice', ['run', '--kernel', 'a', '--kernel', 'b'], /more than once/],
+    ['options that exclude each other', ['run', '--device', 'x', '--before', 'y'], /--before/],
+    ['a factor that is none', ['run', '--timeout-scale', '0'], /above 0/],
+    ['a count that is none', ['run', '--max-deaths', 'few'], /above 0/],
+    ['an unknown machine', ['run', '--machine', 'virtio'], /did you mean virtio-iommu/],
+    ['a folder that is no results directory', ['report', '/'], /not a results directory/],
+  ])('explains %s', async (_, args, expected) => {
+    expect(await complaint(...args)).toMatch(/^UsageError: /);
+    expect(await complaint(...args)).toMatch(expected);
+  });
+
+  it('takes values that look like options', () => {
+    expect(
+      joinDashValues(['run', '--qemu-arg', '-d', '--append', '--x', 'id', '--qemu-arg']),
+    ).toEqual(['run', '--qemu-arg=-d', '--append=--x', 'id', '--qemu-arg']);
+  });
+});
+
+describe('running again', () => {
+  it('repeats the options that matter, quoted', () => {
+    const args = {
+      kernel: 'bookworm',
+      append: ['a=1 b'],
+      'qemu-arg': ['-d', "it's"],
+      'timeout-scale': 2,
+      'max-deaths': 3,
+      ktap: true,
+      quiet: false,
+    } as unknown as RunArguments;
+    expect(rerunOptions(args)).toEqual([
+      '--kernel=bookworm',
+      "'--append=a=1 b'",
+      '--qemu-arg=-d',
+      "'--qemu-arg=it'\\''s'",
+      '--timeout-scale=2',
+    ]);
+  });
+
+  it('names the program as it was called', () => {
+    expect(runInvocation({ npm_lifecycle_event: 'start' })).toBe('npm start --');
+    expect(runInvocation({})).toBe('npx vfio-conformance run');
+  });
+
+  it('quotes only what the shell would touch', () => {
+    expect(shellWord('container.map@igb')).toBe('container.map@igb');
+    expect(shellWord('*')).toBe("'*'");
+    expect(shellWord('')).toBe("''");
+  });
+});
