@@ -77,7 +77,7 @@ export function qemuArguments(plan: QemuPlan): string[] {
     ...['-device', 'pvpanic'],
     ...socket('qmp', sockets.qmp),
     ...['-mon', 'chardev=qmp,mode=control'],
-    ...socket('console', sockets.console, `,logfile=${plan.consoleLog},logappend=on`),
+    ...socket('console', sockets.console, `,logfile=${escapeCommas(plan.consoleLog)},logappend=on`),
     ...['-serial', 'chardev:console'],
     ...infrastructure(plan),
     ...placeDevices(machine).flatMap(({ argument }) => [
@@ -99,7 +99,7 @@ function infrastructure(plan: QemuPlan): string[] {
       'virtio-9p-pci,fsdev=root,mount_tag=root,bus=pcie.0,addr=0x1e.0x0,multifunction=on',
     ],
     '-fsdev',
-    `local,id=results,path=${resultsShare.replaceAll(',', ',,')},security_model=none,multidevs=remap`,
+    `local,id=results,path=${escapeCommas(resultsShare)},security_model=none,multidevs=remap`,
     ...['-device', 'virtio-9p-pci,fsdev=results,mount_tag=results,bus=pcie.0,addr=0x1e.0x1'],
     ...['-device', 'virtio-serial-pci,id=channels,bus=pcie.0,addr=0x1e.0x2'],
     ...['-chardev', `socket,id=events,path=${sockets.events},server=on,wait=off`],
@@ -107,4 +107,9 @@ function infrastructure(plan: QemuPlan): string[] {
     ...['-chardev', `socket,id=status,path=${sockets.status},server=on,wait=off`],
     ...['-device', 'virtserialport,bus=channels.0,chardev=status,name=conformance.status'],
   ];
+}
+
+/** In QEMU's options a comma inside a value is written twice. */
+function escapeCommas(path: string): string {
+  return path.replaceAll(',', ',,');
 }

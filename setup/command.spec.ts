@@ -1,0 +1,22 @@
+import { expect, it } from 'vitest';
+import { listSuites, suitesModule } from './build.mjs';
+import { neededSteps } from './command.mjs';
+import { setUpBundles, setUpLocal, setUpVm } from './steps.mjs';
+
+it('sets up no more than a command needs', () => {
+  expect(neededSteps(['list', '--json'])).toBe(setUpBundles);
+  expect(neededSteps(['--help'])).toBe(setUpBundles);
+  expect(neededSteps(['run', '--help'])).toBe(setUpBundles);
+  expect(neededSteps(['run', 'container.*'])).toBe(setUpVm);
+  expect(neededSteps(['run', '--device', '0000:01:00.0'])).toBe(setUpLocal);
+  expect(neededSteps(['run', '--device=0000:01:00.0'])).toBe(setUpLocal);
+});
+
+it('bundles every suite file by its path', () => {
+  expect(listSuites().every((file) => /^suites\/.+\.test\.ts$/.test(file))).toBe(true);
+  expect(suitesModule(['suites/a/b.test.ts'])).toBe(
+    'export const suiteFiles = [\n' +
+      '  { file: "suites/a/b.test.ts", load: () => import("./suites/a/b.test.ts") },\n' +
+      '];\n',
+  );
+});
