@@ -1,4 +1,5 @@
 import { count, linesOf } from './text.ts';
+import type { Failure } from '../harness/protocol/events.ts';
 import type { RunResults, TestResult } from './results.ts';
 
 /** Everything known about why a test ended as it did, as lines for people. Empty if there is nothing to say. */
@@ -10,7 +11,7 @@ export function explain(test: TestResult): string[] {
     if (failure.expected !== undefined) lines.push(...labelled('expected: ', failure.expected));
     if (failure.observed !== undefined) lines.push(...labelled('observed: ', failure.observed));
     if (failure.calls.length > 0) lines.push('calls:', ...failure.calls.map((call) => `  ${call}`));
-    if (failure.stack) lines.push(...linesOf(failure.stack).map((line) => `  ${line.trim()}`));
+    lines.push(...stackLines(failure));
   }
   if (test.kernelLog.length > 0 && failure) {
     lines.push('kernel log:', ...test.kernelLog.map((line) => `  ${line}`));
@@ -21,6 +22,15 @@ export function explain(test: TestResult): string[] {
   for (const hint of failure?.hints ?? []) lines.push(`hint: ${hint}`);
   if (failure) lines.push(`run it again: ${test.rerun}`);
   return lines;
+}
+
+/** Of an assertion the places (its message is said already), of a death all that was collected. */
+function stackLines({ kind, stack }: Failure): string[] {
+  if (!stack) return [];
+  const lines = linesOf(stack);
+  if (kind === 'death') return ['evidence:', ...lines.map((line) => `  ${line}`)];
+  const places = lines.filter((line) => /^\s*at /.test(line)).map((line) => `  ${line.trim()}`);
+  return places.length > 0 ? ['stack:', ...places] : [];
 }
 
 function labelled(label: string, text: string): string[] {

@@ -3,18 +3,15 @@
  * not reach it raw.
  */
 
-/** Control characters (tab and newline excepted), lone surrogates and non-characters become visible escapes. */
+/** C0 (tab and newline excepted) and C1 controls, line separators, non-characters. */
+const UNPRINTABLE =
+  // eslint-disable-next-line no-control-regex
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\ufdd0-\ufdef\ufffe\uffff]/g;
+const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
+
+/** What no report may hold raw becomes a visible escape; every line break becomes a newline. */
 export function printable(text: string): string {
-  return (
-    text
-      .replace(/\r\n?/g, '\n')
-      // eslint-disable-next-line no-control-regex
-      .replace(
-        /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\ufdd0-\ufdef\ufffe\uffff]/g,
-        escape,
-      )
-      .replace(/[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g, escape)
-  );
+  return linesOf(text).join('\n').replace(UNPRINTABLE, escape).replace(LONE_SURROGATE, escape);
 }
 
 /** The lines of a text, wherever it comes from. */

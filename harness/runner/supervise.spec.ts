@@ -231,7 +231,7 @@ describe('supervise', () => {
           await sleep(100);
           stage.progress(`step ${i}`);
         }
-        all(stage);
+        await all(stage);
       },
     ]);
     expect(target.assigned).toHaveLength(1);

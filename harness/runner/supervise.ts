@@ -151,7 +151,10 @@ async function runSession(
 
   const arm = (ms: number, then: () => Promise<void>): void => {
     clearTimeout(timer);
-    if (!over) timer = setTimeout(() => (dealingWithHang ??= then()), ms);
+    if (over) return;
+    timer = setTimeout(() => {
+      dealingWithHang ??= then();
+    }, ms);
   };
   const watchSilence = (): void => arm(silenceMs, onSilence);
 

@@ -52,7 +52,10 @@ describe('display', () => {
     expect(text).toContain('[##########..........] 4/8, 2 failed');
     expect(text).not.toContain('container.pass@igb (');
     expect(text).toContain('device.fail@igb');
-    const bars = text.split(/\r\u001b\[2K|\n/).filter((part) => /^\[[#.]{20}\]/.test(part));
+    const bars = text
+      .replaceAll('\r\u001b[2K', '\n')
+      .split('\n')
+      .filter((part) => /^\[[#.]{20}\]/.test(part));
     for (const bar of bars) expect(bar.length).toBeLessThan(60);
     expect(text.endsWith('\r\u001b[2K')).toBe(true);
   });
