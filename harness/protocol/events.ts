@@ -7,8 +7,7 @@
 export const PROTOCOL_VERSION = 1;
 
 /** How a test ended. `xfail` and `xpass` are given by the supervisor, from the expectation files. */
-export type Status =
-  'pass' | 'fail' | 'error' | 'skip' | 'crash' | 'timeout' | 'xfail' | 'xpass';
+export type Status = 'pass' | 'fail' | 'error' | 'skip' | 'crash' | 'timeout' | 'xfail' | 'xpass';
 
 /** The metadata of one test; static data, known without root, device or kernel. */
 export interface TestMeta {
@@ -74,6 +73,11 @@ export type WorkerEvent =
   | { type: 'abort'; reason: string }
   /** Asks the supervisor for what only the outside can do; the worker blocks until the {@link Reply}. */
   | { type: 'request'; seq: number; action: string; args: Record<string, unknown> }
+  /** An audit: `lies` false answers can be told about this test. */
+  | { type: 'audit-plan'; id: string; lies: number }
+  | { type: 'lie-begin'; id: string; index: number; text: string }
+  | { type: 'lie-end'; id: string; index: number; noticed: boolean }
+  | { type: 'audit-end'; id: string; reason: string | null }
   | { type: 'log'; text: string }
   | { type: 'bye' };
 
@@ -83,6 +87,8 @@ export interface Assignment {
   protocol: number;
   /** Ids in the order in which to run them. */
   tests: string[];
+  /** Instead of running the tests: lie to each about one answer at a time, from lie `from` of the first test on, at most `most` lies a test. */
+  audit?: { from: number; most: number };
   /** `vm`: devices by role, any of them may be rebound. `local`: only `devices`, which are bound to vfio-pci already. */
   mode: 'vm' | 'local';
   /** Role name → path of `slot.function` steps from the root bus, e.g. `['04.0', '00.0']`. VM only. */

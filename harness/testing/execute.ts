@@ -4,10 +4,10 @@ import type { Failure } from '../protocol/events.ts';
 import { KernelLog } from '../kernel/kmsg.ts';
 import { complaints } from '../kernel/log-patterns.ts';
 import { brokenTaints } from '../kernel/taint.ts';
-import { KernelError, recorder } from '../shim/index.ts';
+import { KernelError, recorder, type RecordedRun } from '../shim/index.ts';
 import { decodeRuns, renderReproducer } from '../trace/index.ts';
 import { TestContext } from './context.ts';
-import { footprint, leftovers } from './footprint.ts';
+import { closeLeftovers, footprint, leftovers } from './footprint.ts';
 import type { Case } from './registry.ts';
 import { SkipError } from './requirement.ts';
 import { Teardown } from './teardown.ts';
@@ -34,8 +34,13 @@ function log(): KernelLog | null {
 /**
  * Runs one test: requirements, body, teardown, then everything that must be as before.
  * @param nonce marks the test in the kernel log, so that a console alone tells who was running.
+ * @param onRecorded gets the calls of a test that ran to its end.
  */
-export function runCase(testCase: Case, nonce = ''): Outcome {
+export function runCase(
+  testCase: Case,
+  nonce = '',
+  onRecorded: (runs: RecordedRun[]) => void = () => {},
+): Outcome {
   const { meta } = testCase;
   const start = performance.now();
   const elapsed = () => Math.round((performance.now() - start) * 1000) / 1000;
@@ -61,7 +66,8 @@ export function runCase(testCase: Case, nonce = ''): Outcome {
     thrown = error ?? new Error('the test threw nothing');
   }
   const teardownErrors = teardown.run();
-  const left = leftovers(before, footprint());
+  const after = footprint();
+  const left = leftovers(before, after);
   log()?.mark(`end ${meta.id} ${nonce}`);
   const records = log()?.drain() ?? [];
   const complained = complaints(records, provoked);
@@ -72,6 +78,8 @@ export function runCase(testCase: Case, nonce = ''): Outcome {
     return { ...outcome, status: 'skip', skip: thrown.reasons };
   }
   const runs = recorder.take();
+  closeLeftovers(before, after);
+  onRecorded(runs);
   const fail = (status: 'fail' | 'error', failure: Omit<Failure, 'calls' | 'hints'>): Outcome => ({
     ...outcome,
     status,
@@ -81,8 +89,8 @@ export function runCase(testCase: Case, nonce = ''): Outcome {
       hints: meta.fixes.map((fix) => `you may be missing ${fix}`),
       reproducer: renderReproducer(runs, { title: `${meta.id}: ${meta.title}` }),
     },
-    ...((teardownErrors.length > 0 || left.length > 0) && {
-      abort: [...teardownErrors.map(({ message }) => message), ...left].join('; '),
+    ...(teardownErrors.length > 0 && {
+      abort: teardownErrors.map(({ message }) => message).join('; '),
     }),
   });
 

@@ -1,4 +1,5 @@
 import { readdirSync, readlinkSync } from 'node:fs';
+import { sys } from '../shim/index.ts';
 import { lockedMemory } from '../kernel/memory-accounting.ts';
 
 /** What a test may not leave changed. */
@@ -34,4 +35,9 @@ export function leftovers(before: Footprint, after: Footprint): string[] {
     }
   }
   return found;
+}
+
+/** Closes what a test left open, so that it costs that test alone and not all that follow. */
+export function closeLeftovers(before: Footprint, after: Footprint): void {
+  for (const fd of after.fds.keys()) if (!before.fds.has(fd)) sys.close(Number(fd));
 }

@@ -67,7 +67,13 @@ export function test(id: string, title: string, options: TestOptions, body: Test
   }
 }
 
-function declare(id: string, title: string, options: TestOptions, role: string, body: TestBody): void {
+function declare(
+  id: string,
+  title: string,
+  options: TestOptions,
+  role: string,
+  body: TestBody,
+): void {
   const roles = new Set([role, ...(options.uses ?? [])]);
   const requirements = [
     ...version(options),

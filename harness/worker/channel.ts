@@ -14,7 +14,7 @@ export class Channel {
 
   send(event: WorkerEvent): void {
     const bytes = Buffer.from(encodeLine(event));
-    for (let sent = 0; sent < bytes.length; ) {
+    for (let sent = 0; sent < bytes.length;) {
       try {
         sent += writeSync(this.#fd, bytes, sent);
       } catch (error) {

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { PROTOCOL_VERSION } from '../protocol/events.ts';
+import { auditCase } from '../audit/audit-case.ts';
 import { runCase } from '../testing/execute.ts';
+import type { Case } from '../testing/registry.ts';
 import { setMachine } from '../testing/machine.ts';
 import { setOutside } from '../testing/outside.ts';
 import { Channel } from './channel.ts';
@@ -21,6 +23,14 @@ async function execute(where: string): Promise<void> {
   for (const id of assignment.tests) {
     const testCase = cases.get(id);
     if (!testCase) throw new Error(`there is no test '${id}'`);
+    if (assignment.audit) {
+      const plan = {
+        ...assignment.audit,
+        from: id === assignment.tests[0] ? assignment.audit.from : 0,
+      };
+      if (!audit(channel, testCase, plan)) break;
+      continue;
+    }
     const nonce = randomBytes(4).toString('hex');
     channel.send({ type: 'test-begin', id, nonce });
     const { abort, ...outcome } = runCase(testCase, nonce);
@@ -31,6 +41,19 @@ async function execute(where: string): Promise<void> {
     }
   }
   channel.send({ type: 'bye' });
+}
+
+/** Audits one test. False if the session has to end because something could not be put back. */
+function audit(channel: Channel, testCase: Case, plan: { from: number; most: number }): boolean {
+  const { id } = testCase.meta;
+  const result = auditCase(testCase, plan, {
+    onPlan: (lies) => channel.send({ type: 'audit-plan', id, lies }),
+    onLieBegin: (index, text) => channel.send({ type: 'lie-begin', id, index, text }),
+    onLieEnd: (index, noticed) => channel.send({ type: 'lie-end', id, index, noticed }),
+  });
+  if (result.abort !== undefined) channel.send({ type: 'abort', reason: result.abort });
+  else channel.send({ type: 'audit-end', id, reason: result.reason });
+  return result.abort === undefined;
 }
 
 async function list(): Promise<void> {
