@@ -31,6 +31,9 @@ function log(): KernelLog | null {
   return kernelLog;
 }
 
+/** The test before: what it provoked may be logged only after its end. */
+let previous: { id: string; provoked: readonly RegExp[] } = { id: 'the start', provoked: [/./] };
+
 /**
  * Runs one test: requirements, body, teardown, then everything that must be as before.
  * @param nonce marks the test in the kernel log, so that a console alone tells who was running.
@@ -51,11 +54,13 @@ export function runCase(
     return { status: 'skip', durationMs: elapsed(), skip: missing, kernelLog: [] };
   }
 
-  log()?.drain();
+  const late = complaints(log()?.drain() ?? [], previous.provoked);
   log()?.mark(`begin ${meta.id} ${nonce}`);
   const taintBefore = brokenTaints();
   const before = footprint();
   const provoked = [...testCase.provokes];
+  const lateWords = late.map((record) => `${record} (after the end of ${previous.id})`);
+  previous = { id: meta.id, provoked };
   const teardown = new Teardown();
   recorder.begin();
 
@@ -70,7 +75,7 @@ export function runCase(
   const left = leftovers(before, after);
   log()?.mark(`end ${meta.id} ${nonce}`);
   const records = log()?.drain() ?? [];
-  const complained = complaints(records, provoked);
+  const complained = [...lateWords, ...complaints(records, provoked)];
   const taint = brokenTaints().filter((name) => !taintBefore.includes(name));
 
   const outcome: Outcome = { status: 'pass', durationMs: elapsed(), skip: [], kernelLog: records };
