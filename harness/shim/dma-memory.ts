@@ -93,7 +93,10 @@ function mapFlags(kind: MemoryKind): number {
 function addAdvice(program: Program, kind: MemoryKind, address: Ref, size: number): void {
   if (kind === 'thp') program.syscall('madvise', address, size, libc.MADV_HUGEPAGE);
   if (kind === '4k' || kind === 'zero') {
+    // A kernel without transparent huge pages answers EINVAL, and gives small pages anyway.
+    program.continueOnError();
     program.syscall('madvise', address, size, libc.MADV_NOHUGEPAGE);
+    program.stopOnError();
   }
 }
 
@@ -179,8 +182,8 @@ export class DmaMemory {
       address: program.address(outer ?? address),
       size: mappingSize,
     };
-    if (program.executed < program.length || program.op(program.length - 1).result < 0n) {
-      const { name, result } = program.op(program.executed - 1);
+    const { name, result, stop } = program.op(program.executed - 1);
+    if (stop && result < 0n) {
       if (mapped || (outer !== null && program.result(outer) > 0)) {
         sys.munmap(mapping.address, mapping.size);
       }

@@ -62,6 +62,7 @@ test('arguments that cannot be meant are refused', () => {
   expect(() => program.syscall('close', other.data(4))).toThrow(TypeError);
   expect(() => program.syscall('ioctl', 1, 2, 3, 4, 5, 6, 7)).toThrow(RangeError);
   expect(() => program.data(8).at(9)).toThrow(RangeError);
+  expect(() => program.repeat(program.clock(), 0)).toThrow(RangeError);
 });
 
 test('a program under stopOnError() ends at the first failure', () => {
@@ -75,6 +76,14 @@ test('a program under stopOnError() ends at the first failure', () => {
   expect(program.result(failing)).toBe(-ERRNO.EBADF);
   expect(program.result(never)).toBe(NOT_EXECUTED);
   expect(program.count(never)).toBe(0);
+});
+
+test('continueOnError() lets later operations fail', () => {
+  const program = new Program().stopOnError();
+  program.syscall('getpid');
+  program.continueOnError().syscall('close', -1);
+  program.stopOnError().syscall('getpid');
+  expect(program.run().executed).toBe(3);
 });
 
 test.each([8, 16, 32, 64] as const)('loads and stores of %i bits touch just these', (width) => {
@@ -107,6 +116,24 @@ test('faults are results: SIGSEGV -EFAULT, SIGBUS -EIO', () => {
   expect([segv, fill, wait, noncanonical, unmapped].map((ref) => program.result(ref))).toEqual(
     Array(5).fill(-ERRNO.EFAULT),
   );
+});
+
+/** What the compiler settings leave out, as they name no library for browsers. */
+interface WebAssemblyApi {
+  Module: new (code: Uint8Array) => object;
+  Instance: new (module: object) => { exports: Record<string, (address: number) => number> };
+  RuntimeError: new () => Error;
+}
+
+test('faults that are not ours still reach V8, which makes traps of them', () => {
+  new Program().run();
+  // (module (memory 1) (func (export "f") (param i32) (result i32) local.get 0 i32.load))
+  const code =
+    '0061736d010000000106016001' + '7f017f030201000503010001070501016600000a0901070020002802000b';
+  const wasm = (globalThis as unknown as { WebAssembly: WebAssemblyApi }).WebAssembly;
+  const { exports } = new wasm.Instance(new wasm.Module(Buffer.from(code, 'hex')));
+  expect(exports.f?.(0)).toBe(0);
+  expect(() => exports.f?.(65536)).toThrow(wasm.RuntimeError);
 });
 
 test('what does not fit into the arena is refused, not executed', () => {

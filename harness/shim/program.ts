@@ -146,6 +146,12 @@ export class Program {
     return this;
   }
 
+  /** Ends stopOnError(): operations added from now on may fail, and the program goes on. */
+  continueOnError(): this {
+    this.#flags &= ~FLAG_STOP;
+    return this;
+  }
+
   syscall(name: SyscallName, ...args: Arg[]): Ref {
     if (args.length > 6) throw new RangeError(`${name} with ${args.length} arguments`);
     return this.#add(name, args);
@@ -180,7 +186,7 @@ export class Program {
   }
 
   /**
-   * Waits until (load & mask) == value: 0, or -ETIMEDOUT; -EFAULT and -EIO as for load().
+   * Waits until (load & mask) == value, spinning for 50 us and then looking every 20 us: 0, or -ETIMEDOUT; -EFAULT and -EIO as for load().
    * value(ref) is what was read last.
    */
   wait(width: Width, address: Arg, mask: Arg, value: Arg, timeoutNs: Arg): Ref {
@@ -195,6 +201,7 @@ export class Program {
    */
   repeat(from: Ref, count: number, samples?: Data): Ref {
     if (from.program !== this) throw new TypeError('a reference to another program');
+    if (!(count >= 1)) throw new RangeError(`repeat ${count} times`);
     return samples === undefined
       ? this.#add('repeat', [from.index, count])
       : this.#add('repeat', [from.index, count, samples, Math.floor(samples.length / 8)]);
