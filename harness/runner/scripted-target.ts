@@ -59,7 +59,7 @@ export class ScriptedTarget implements Target {
       end,
       progress: (text) => handlers.onProgress(text),
       hello: () => say({ type: 'hello', protocol: 1, environment: { kernel: '7.3.4' } }),
-      begin: (id) => say({ type: 'test-begin', id, nonce: 'n' }),
+      begin: (id) => say({ type: 'test-begin', id, nonce: `nonce-${id.split('.').at(-1)}` }),
       pass: (id) =>
         say({ type: 'test-end', id, status: 'pass', durationMs: 1, skip: [], kernelLog: [] }),
       finish: () => {

@@ -64,8 +64,9 @@ describe('supervise', () => {
     'attributes %s to the test it happened in and goes on behind it',
     async (kind) => {
       const tail = ['[    9.000000] Kernel panic - not syncing: sysrq'];
+      const before = ['[    1.000000] boot', '[    8.000000] vfio-conformance: begin s.b nonce-b'];
       const { results, target } = await play([
-        dieInB((stage) => stage.end(kind, 'why', tail)),
+        dieInB((stage) => stage.end(kind, 'why', [...before, ...tail])),
         all,
       ]);
       expect(statuses(results)).toEqual(['s.a pass', 's.b crash', 's.c pass']);

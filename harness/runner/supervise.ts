@@ -67,7 +67,7 @@ export async function supervise(options: SuperviseOptions): Promise<RunEnd> {
     const verdict = (status: 'crash' | 'timeout' | 'error', failure: Failure): void => {
       if (!current) return;
       remaining.delete(current.id);
-      const kernelLog = isConsole(end.tail) ? end.tail : [];
+      const kernelLog = isConsole(end.tail) ? sinceBegin(end.tail, run.nonce) : [];
       record({
         type: 'verdict',
         id: current.id,
@@ -121,6 +121,8 @@ interface SessionRun {
   current: TestMeta | undefined;
   /** How long that test had run. */
   durationMs: number;
+  /** What marks that test's begin in the kernel log. */
+  nonce: string;
   /** What the worker logged during it. */
   logs: string[];
   hang?: { limitMs: number; evidence: string[] };
@@ -138,6 +140,7 @@ async function runSession(
   let session: Session | undefined;
   let current: TestMeta | undefined;
   let begunAt = 0;
+  let nonce = '';
   let logs: string[] = [];
   let spoken = false;
   let over = false;
@@ -208,6 +211,7 @@ async function runSession(
       case 'test-begin':
         current = remaining.get(event.id);
         begunAt = performance.now();
+        nonce = event.nonce;
         logs = [];
         if (current) {
           arm(current.timeoutMs * scale, onTestTimeout);
@@ -266,7 +270,7 @@ async function runSession(
     end = { kind: 'clean', detail: `the worker gave up: ${abort}`, tail: end.tail };
   }
   const durationMs = current ? performance.now() - begunAt : 0;
-  return { end, current, durationMs: Math.round(durationMs), logs, hang, abort };
+  return { end, current, durationMs: Math.round(durationMs), nonce, logs, hang, abort };
 }
 
 function isDeath(end: SessionEnd): boolean {
@@ -312,6 +316,12 @@ function failureOf(
 /** Whether the last lines come from a guest's console (the kernel's time stamps) or from a worker. */
 function isConsole(tail: string[]): boolean {
   return tail.some((line) => /^\s*(<\d+>)?\[\s*\d+\.\d+\]/.test(line));
+}
+
+/** The console from the test's begin marker on; all of the tail if the marker is no longer in it. */
+function sinceBegin(tail: string[], nonce: string): string[] {
+  const marker = nonce === '' ? -1 : tail.findLastIndex((line) => line.includes(nonce));
+  return tail.slice(marker + 1);
 }
 
 function messageOf(error: unknown): string {
