@@ -12,7 +12,7 @@ export async function buildNative(progress) {
   const native = join(projectFolder, 'native');
   const made = existsSync(join(native, 'build'));
   if (made && (await tryRun('make', ['-q', '-C', native])).status === 0) return;
-  await withLock(join(projectFolder, '.native-build.lock'), async () => {
+  await withLock(join(projectFolder, 'dist/native-build.lock'), async () => {
     progress('building the shim');
     await run('make', ['-s', '-C', native], { next: 'mend the error that the compiler names' });
   });

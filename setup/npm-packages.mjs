@@ -11,7 +11,7 @@ import { run } from './shell.mjs';
 export async function installNpmPackages(progress) {
   if (isUpToDate()) return;
   await withLock(
-    join(projectFolder, '.npm-install.lock'),
+    join(projectFolder, 'dist/npm-packages.lock'),
     async () => {
       if (isUpToDate()) return;
       progress('installing the npm packages');

@@ -1,9 +1,10 @@
-import { placeDevices, type Machine } from './machine.ts';
+import type { Machine, PlacedDevice } from './machine.ts';
 import type { Accelerator } from './accelerator.ts';
 
 /** Everything that decides how QEMU is called. */
 export interface QemuPlan {
   machine: Machine;
+  devices: PlacedDevice[];
   accelerator: Accelerator;
   vmlinuz: string;
   initramfs: string;
@@ -11,8 +12,9 @@ export interface QemuPlan {
   append: string[];
   /** Arguments of the user's for QEMU, last. */
   extra: string[];
-  optionRom: string;
   consoleLog: string;
+  /** A FIFO: what is written to it is typed at the console. */
+  consoleInput: string;
   /** Folder on this side of the writable share. */
   resultsShare: string;
   sockets: Sockets;
@@ -21,7 +23,6 @@ export interface QemuPlan {
 /** UNIX sockets between QEMU and the supervisor. */
 export interface Sockets {
   qmp: string;
-  console: string;
   events: string;
   status: string;
 }
@@ -56,10 +57,6 @@ export function linuxCommandLine(machine: Machine, append: string[]): string {
 /** The arguments of qemu-system-x86_64. */
 export function qemuArguments(plan: QemuPlan): string[] {
   const { machine, accelerator, sockets } = plan;
-  const socket = (id: string, path: string, more = ''): string[] => [
-    '-chardev',
-    `socket,id=${id},path=${path},server=on,wait=off${more}`,
-  ];
   return [
     '-nodefaults',
     '-no-user-config',
@@ -75,15 +72,13 @@ export function qemuArguments(plan: QemuPlan): string[] {
     // A reset or a panic ends QEMU: the supervisor boots anew, with a clean machine.
     ...['-action', 'reboot=shutdown,panic=exit-failure'],
     ...['-device', 'pvpanic'],
-    ...socket('qmp', sockets.qmp),
+    ...['-chardev', `socket,id=qmp,path=${sockets.qmp},server=on,wait=off`],
     ...['-mon', 'chardev=qmp,mode=control'],
-    ...socket('console', sockets.console, `,logfile=${escapeCommas(plan.consoleLog)},logappend=on`),
+    '-chardev',
+    `file,id=console,path=${escapeCommas(plan.consoleLog)},append=on,input-path=${plan.consoleInput}`,
     ...['-serial', 'chardev:console'],
     ...infrastructure(plan),
-    ...placeDevices(machine).flatMap(({ argument }) => [
-      '-device',
-      argument.replaceAll('@ROM@', plan.optionRom),
-    ]),
+    ...plan.devices.flatMap(({ argument }) => ['-device', argument]),
     ...plan.extra,
   ];
 }

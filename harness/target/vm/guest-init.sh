@@ -34,7 +34,12 @@ if [ "$1" != inside ]; then
     insmod "/modules/$module" $(cat "/conformance/module-parameters/$module" 2>/dev/null) \
       || echo "vfio-conformance: cannot load $module" > /dev/console
   done < /conformance/modules
-  STATUS_PORT=$(port_named conformance.status)
+  # Devices behind virtio-iommu are probed late, in the background.
+  for attempt in 1 2 3 4 5 6 7 8 9 10; do
+    STATUS_PORT=$(port_named conformance.status)
+    [ -n "$STATUS_PORT" ] && break
+    sleep 0.3
+  done
   say "booted $(uname -r)"
   options=trans=virtio,version=9p2000.L,msize=512000
   mount -t 9p -o "$options,cache=loose,ro" root /lower || give_up "cannot mount the shared root (9p over virtio)"

@@ -1,4 +1,14 @@
-import { mkdirSync, mkdtempSync, rmdirSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  rmdirSync,
+  rmSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, sep } from 'node:path';
@@ -11,10 +21,11 @@ import type { Reply, Session, SessionEnd, SessionHandlers, Target } from '../tar
 import { parseWorkerLine } from '../worker-line.ts';
 import { chooseAccelerator, type Accelerator } from './accelerator.ts';
 import { linuxCommandLine, qemuArguments, type Sockets } from './command-line.ts';
+import { ConsoleFile } from './console-file.ts';
 import { findEmulatorFault, findPanic, lastLines } from './console.ts';
 import { buildInitramfs, shellQuote } from './initramfs.ts';
 import { overlayModules, resolveKernel, type Kernel } from './kernels.ts';
-import { rolePaths, type Machine } from './machine.ts';
+import { placeDevices, rolePaths, type Machine, type PlacedDevice } from './machine.ts';
 import { findMachine } from './machines.ts';
 import { answerRequest, VM_ABILITIES } from './outside.ts';
 import { QmpClient } from './qmp.ts';
@@ -119,10 +130,13 @@ class VmTarget implements Target {
     writeFileSync(rom, optionRom());
     const sockets: Sockets = {
       qmp: join(folder, 'qmp'),
-      console: join(folder, 'console'),
       events: join(folder, 'events'),
       status: join(folder, 'status'),
     };
+    const consoleInput = join(folder, 'console-input');
+    execFileSync('mkfifo', [consoleInput]);
+    const console = new ConsoleFile(join(options.resultsDir, 'console.log'));
+    const devices = placeDevices(this.#machine, rom);
     const initramfs = buildInitramfs(
       this.#kernel,
       this.#machine.firstModules,
@@ -144,18 +158,19 @@ class VmTarget implements Target {
     const emulator = startQemu(
       qemuArguments({
         machine: this.#machine,
+        devices,
         accelerator: this.#accelerator,
         vmlinuz: fastestImage(this.#kernel.vmlinuz),
         initramfs,
         append: options.append,
         extra: options.qemuArgs,
-        optionRom: rom,
-        consoleLog: join(options.resultsDir, 'console.log'),
+        consoleLog: console.path,
+        consoleInput,
         resultsShare,
         sockets,
       }),
     );
-    const session = new VmSession(emulator, this.#machine, handlers, {
+    const session = new VmSession(emulator, devices, console, consoleInput, handlers, {
       bootTimeoutMs: (options.bootTimeoutMs ?? BOOT_TIMEOUT_MS) * this.timeoutScale,
       powerOffMs: options.after ? Infinity : POWER_OFF_MS * this.timeoutScale,
     });
@@ -186,13 +201,13 @@ const WORKER_FLAGS = ['--v8-pool-size=0', '--enable-source-maps'];
 class VmSession implements Session {
   readonly ended: Promise<SessionEnd>;
   readonly #emulator: Emulator;
-  readonly #machine: Machine;
+  readonly #devices: PlacedDevice[];
+  readonly #console: ConsoleFile;
+  readonly #keyboard: number;
   readonly #handlers: SessionHandlers;
   readonly #limits: { bootTimeoutMs: number; powerOffMs: number };
   #qmp: QmpClient | undefined;
-  #consoleSocket: Socket | undefined;
   #eventsSocket: Socket | undefined;
-  #console = '';
   #hello = false;
   #bye = false;
   #killed = false;
@@ -203,12 +218,17 @@ class VmSession implements Session {
 
   constructor(
     emulator: Emulator,
-    machine: Machine,
+    devices: PlacedDevice[],
+    console: ConsoleFile,
+    consoleInput: string,
     handlers: SessionHandlers,
     limits: { bootTimeoutMs: number; powerOffMs: number },
   ) {
     this.#emulator = emulator;
-    this.#machine = machine;
+    this.#devices = devices;
+    this.#console = console;
+    // For reading too: opening a FIFO for writing alone would wait for QEMU.
+    this.#keyboard = openSync(consoleInput, 'r+');
     this.#handlers = handlers;
     this.#limits = limits;
     this.#deadline(limits.bootTimeoutMs, 'the worker did not say hello');
@@ -217,7 +237,7 @@ class VmSession implements Session {
       // What QEMU wrote last may still be on its way through the sockets.
       await sleep(50);
       this.#qmp?.close();
-      this.#consoleSocket?.destroy();
+      closeSync(this.#keyboard);
       this.#eventsSocket?.destroy();
       return this.#judge(how);
     });
@@ -226,12 +246,6 @@ class VmSession implements Session {
   /** Connects to QEMU's sockets and hands the worker its assignment, which QEMU keeps until it asks. */
   async connect(sockets: Sockets, assignment: string): Promise<void> {
     try {
-      const console = await connectSocket(sockets.console, this.#emulator);
-      this.#consoleSocket = console;
-      console.on('data', (chunk: Buffer) => {
-        this.#console = (this.#console + chunk.toString('latin1')).slice(-1_000_000);
-      });
-      console.on('error', () => {});
       const status = await connectSocket(sockets.status, this.#emulator);
       onLines(status, (line) => this.#status(line));
       const events = await connectSocket(sockets.events, this.#emulator);
@@ -278,15 +292,15 @@ class VmSession implements Session {
 
   /** A break on the serial console, then the key: what the kernel prints within a few seconds. */
   async #sysrq(key: string): Promise<string> {
-    const before = this.#console.length;
+    const before = this.#console.position();
     await this.#qmp?.execute('chardev-send-break', { id: 'console' });
-    this.#consoleSocket?.write(key);
-    let length = -1;
-    for (let i = 0; i < 12 && length !== this.#console.length; i++) {
-      length = this.#console.length;
+    writeSync(this.#keyboard, key);
+    let position = -1;
+    for (let i = 0; i < 12 && position !== this.#console.position(); i++) {
+      position = this.#console.position();
       await sleep(400);
     }
-    return this.#console.slice(before) || 'no answer: interrupts are off or the CPU is stuck';
+    return this.#console.text(before) || 'no answer: interrupts are off or the CPU is stuck';
   }
 
   #event(line: string): void {
@@ -301,7 +315,7 @@ class VmSession implements Session {
       const respond = (reply: Omit<Reply, 'type' | 'seq'>): void => {
         this.#eventsSocket?.write(encodeLine({ type: 'reply', seq, ...reply }));
       };
-      answerRequest(this.#qmp, this.#machine, event.action, event.args).then(
+      answerRequest(this.#qmp, this.#devices, event.action, event.args).then(
         (result) => respond({ ok: true, result }),
         (error: Error) => respond({ ok: false, error: error.message }),
       );
@@ -338,13 +352,14 @@ class VmSession implements Session {
 
   #judge(how: string): SessionEnd {
     const stderr = this.#emulator.stderr();
-    const tail = lastLines(this.#console, 60);
+    const console = this.#console.text();
+    const tail = lastLines(console, 60);
     const end = (kind: SessionEnd['kind'], detail: string): SessionEnd => ({ kind, detail, tail });
-    const fault = findEmulatorFault(stderr, this.#console);
+    const fault = findEmulatorFault(stderr, console);
     if (this.#bye) return end('clean', this.#trouble ?? `the worker ended, QEMU with ${how}`);
     if (fault) return end('infrastructure', `QEMU broke: ${fault}`);
     if (this.#killed) return end('killed', 'killed by the supervisor');
-    const panic = findPanic(this.#console);
+    const panic = findPanic(console);
     if (this.#hello && (panic || this.#panicked))
       return end('guest-panic', panic ?? 'the guest said that it panicked');
     if (!this.#hello) {

@@ -42,8 +42,11 @@ const ROOT_BUS = 'pcie.0';
 /** Devices that own a bus below them must have a chassis and slot number that no other has. */
 const PORTS = /^(pcie-root-port|ioh3420|xio3130-downstream)\b/;
 
-/** All devices of a machine in the order in which QEMU has to create them: parents first. */
-export function placeDevices(machine: Machine): PlacedDevice[] {
+/**
+ * All devices of a machine in the order in which QEMU has to create them: parents first.
+ * @param optionRom path for those that ask for `romfile=@ROM@`
+ */
+export function placeDevices(machine: Machine, optionRom = '@ROM@'): PlacedDevice[] {
   const placed: PlacedDevice[] = [];
   let slot = 0;
   const place = (device: MachineDevice, bus: string, above: string[]): void => {
@@ -54,7 +57,7 @@ export function placeDevices(machine: Machine): PlacedDevice[] {
       id,
       role: device.role,
       path,
-      argument: `${device.device},id=${id},bus=${bus},addr=${qemuAddress(device.at)}${numbers}`,
+      argument: `${device.device.replace('@ROM@', optionRom)},id=${id},bus=${bus},addr=${qemuAddress(device.at)}${numbers}`,
     });
     for (const child of device.behind ?? []) place(child, id, path);
   };
@@ -67,22 +70,6 @@ export function rolePaths(machine: Machine): Record<string, string[]> {
   return Object.fromEntries(
     placeDevices(machine).flatMap(({ role, path }) => (role ? [[role, path]] : [])),
   );
-}
-
-/** The arguments of `device_add` that plug a device again after `device_del`. */
-export function deviceAddArguments(device: PlacedDevice): Record<string, string> {
-  const [driver = '', ...properties] = device.argument.split(',');
-  return {
-    driver,
-    ...Object.fromEntries(
-      properties.map((property) => {
-        const equals = property.indexOf('=');
-        return equals < 0
-          ? [property, 'on']
-          : [property.slice(0, equals), property.slice(equals + 1)];
-      }),
-    ),
-  };
 }
 
 /** `1c.2` as QEMU's `addr` property takes it: `0x1c.0x2`. */

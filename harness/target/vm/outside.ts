@@ -1,7 +1,11 @@
-import { deviceAddArguments, placeDevices, type Machine } from './machine.ts';
+import type { PlacedDevice } from './machine.ts';
 import type { QmpClient } from './qmp.ts';
 
-type Action = (qmp: QmpClient, machine: Machine, args: Record<string, unknown>) => Promise<unknown>;
+type Action = (
+  qmp: QmpClient,
+  devices: PlacedDevice[],
+  args: Record<string, unknown>,
+) => Promise<unknown>;
 
 /**
  * What only the outside of a guest can do, by the name of the worker's `request`:
@@ -12,14 +16,17 @@ type Action = (qmp: QmpClient, machine: Machine, args: Record<string, unknown>) 
  * A device's id in QEMU is its role.
  */
 const ACTIONS: Record<string, Action> = {
-  qmp: (qmp, _machine, args) =>
+  qmp: (qmp, _devices, args) =>
     qmp.execute(String(args.execute), args.arguments as Record<string, unknown> | undefined),
-  hmp: (qmp, _machine, args) => qmp.hmp(String(args.command)),
-  device_del: (qmp, _machine, args) => qmp.execute('device_del', { id: String(args.role) }),
-  device_add: (qmp, machine, args) => {
-    const device = placeDevices(machine).find(({ role }) => role === args.role);
-    if (!device) throw new Error(`the machine ${machine.name} has no role ${String(args.role)}`);
-    return qmp.execute('device_add', deviceAddArguments(device));
+  hmp: (qmp, _devices, args) => qmp.hmp(String(args.command)),
+  device_del: (qmp, _devices, args) => qmp.execute('device_del', { id: String(args.role) }),
+  device_add: async (qmp, devices, args) => {
+    const device = devices.find(({ role }) => role === args.role);
+    if (!device) throw new Error(`the machine has no role ${String(args.role)}`);
+    // The human monitor takes the properties as they are written; QMP would want their types.
+    const complaint = (await qmp.hmp(`device_add ${device.argument}`)).trim();
+    if (complaint) throw new Error(complaint);
+    return {};
   },
 };
 
@@ -29,12 +36,12 @@ export const VM_ABILITIES = Object.keys(ACTIONS);
 /** Does what a worker asked for. */
 export async function answerRequest(
   qmp: QmpClient | undefined,
-  machine: Machine,
+  devices: PlacedDevice[],
   action: string,
   args: Record<string, unknown>,
 ): Promise<unknown> {
   const act = ACTIONS[action];
   if (!act) throw new Error(`unknown action ${action}; there are ${VM_ABILITIES.join(', ')}`);
   if (!qmp) throw new Error('QEMU is not connected');
-  return act(qmp, machine, args);
+  return act(qmp, devices, args);
 }

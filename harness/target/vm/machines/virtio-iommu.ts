@@ -16,5 +16,6 @@ export const machine: Machine = {
   memoryMiB: 4096,
   append: ['vfio_iommu_type1.allow_unsafe_interrupts=1'],
   firstModules: ['virtio_pci', 'virtio_iommu'],
-  devices: TEST_DEVICES,
+  // With a conventional bus behind it Linux 7.3 stops setting up the IOMMU half-way.
+  devices: TEST_DEVICES.filter(({ at }) => at !== '11.0'),
 };
