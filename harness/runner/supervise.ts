@@ -21,9 +21,9 @@ export interface SuperviseOptions {
   maxDeaths: number;
   /** Ends the run: the session is killed, what has a result keeps it. */
   signal: AbortSignal;
-  /** Silence, outside of tests, after which a session is taken for dead, before scaling. Milliseconds. */
+  /** Silence, outside of tests, after which a session is taken for dead, before scaling up. Milliseconds. */
   silenceMs?: number;
-  /** How long evidence of a hang may take to collect, before scaling. Milliseconds. */
+  /** How long evidence of a hang may take to collect, before scaling up. Milliseconds. */
   evidenceMs?: number;
 }
 
@@ -67,7 +67,7 @@ export async function supervise(options: SuperviseOptions): Promise<RunEnd> {
     const verdict = (status: 'crash' | 'timeout' | 'error', failure: Failure): void => {
       if (!current) return;
       remaining.delete(current.id);
-      const kernelLog = isConsole(end.tail) ? sinceBegin(end.tail, run.nonce) : [];
+      const kernelLog = isConsole(end.tail) ? sinceBegin(end.tail, run) : [];
       record({
         type: 'verdict',
         id: current.id,
@@ -136,7 +136,9 @@ async function runSession(
 ): Promise<SessionRun> {
   const { target, record, signal } = options;
   const scale = options.timeoutScale;
-  const silenceMs = (options.silenceMs ?? DEFAULT_SILENCE_MS) * scale;
+  // A small scale is for impatient tests, not for impatient boots.
+  const patience = Math.max(1, scale);
+  const silenceMs = (options.silenceMs ?? DEFAULT_SILENCE_MS) * patience;
   let session: Session | undefined;
   let current: TestMeta | undefined;
   let begunAt = 0;
@@ -163,7 +165,7 @@ async function runSession(
 
   const collect = async (): Promise<string[]> => {
     if (!session) return [];
-    const limit = (options.evidenceMs ?? DEFAULT_EVIDENCE_MS) * scale;
+    const limit = (options.evidenceMs ?? DEFAULT_EVIDENCE_MS) * patience;
     let giveUp: NodeJS.Timeout | undefined;
     const none = new Promise<string[]>((resolve) => {
       giveUp = setTimeout(() => resolve(['(no evidence within the time limit)']), limit);
@@ -318,10 +320,17 @@ function isConsole(tail: string[]): boolean {
   return tail.some((line) => /^\s*(<\d+>)?\[\s*\d+\.\d+\]/.test(line));
 }
 
-/** The console from the test's begin marker on; all of the tail if the marker is no longer in it. */
-function sinceBegin(tail: string[], nonce: string): string[] {
+/**
+ * The console from the test's begin marker on. If the marker is no longer in the tail, all of it is
+ * younger; after a hang it is then all evidence, which is kept elsewhere.
+ */
+function sinceBegin(tail: string[], { nonce, hang }: SessionRun): string[] {
   const marker = nonce === '' ? -1 : tail.findLastIndex((line) => line.includes(nonce));
-  return tail.slice(marker + 1);
+  if (!hang) return tail.slice(marker + 1);
+  if (marker < 0) return [];
+  const since = tail.slice(marker + 1);
+  const evidence = since.findIndex((line) => line.includes('sysrq: '));
+  return evidence < 0 ? since : since.slice(0, evidence);
 }
 
 function messageOf(error: unknown): string {
