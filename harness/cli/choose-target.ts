@@ -1,4 +1,5 @@
-import { DEFAULT_KERNEL } from '../target/vm/kernels.ts';
+import { existsSync } from 'node:fs';
+import { DEFAULT_KERNEL, knownKernels } from '../target/vm/kernels.ts';
 import { prepareLocal } from '../target/local/local.ts';
 import { prepareVm } from '../target/vm/guest.ts';
 import { MACHINES } from '../target/vm/machines.ts';
@@ -18,6 +19,14 @@ export function targetNames(args: RunArguments): { machine: string; kernel: stri
     throw new UsageError(
       `there is no machine '${machine}'`,
       didYouMean(machine, known) || `give one of ${known.join(', ')}`,
+    );
+  }
+  const kernels = knownKernels().map(({ name }) => name);
+  if (args.kernel !== undefined && !kernels.includes(args.kernel) && !existsSync(args.kernel)) {
+    throw new UsageError(
+      `there is no kernel '${args.kernel}': it is neither a name nor a path`,
+      didYouMean(args.kernel, kernels) ||
+        `give one of ${kernels.join(', ')}, or the path of a vmlinuz, a kernel build tree or a .deb`,
     );
   }
   const kernel = (args.kernel ?? DEFAULT_KERNEL).replace(/\/+$/, '').split('/').at(-1);

@@ -24,6 +24,7 @@ describe('command line', () => {
     ['a factor that is none', ['run', '--timeout-scale', '0'], /above 0/],
     ['a count that is none', ['run', '--max-deaths', 'few'], /above 0/],
     ['an unknown machine', ['run', '--machine', 'virtio'], /did you mean virtio-iommu/],
+    ['an unknown kernel', ['run', '--kernel', 'bookwrm'], /did you mean bookworm/],
     ['a folder that is no results directory', ['report', '/'], /not a results directory/],
   ])('explains %s', async (_, args, expected) => {
     expect(await complaint(...args)).toMatch(/^UsageError: /);
