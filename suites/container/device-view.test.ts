@@ -1,4 +1,10 @@
-import { Edu, VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA, expect, test } from '../../harness/testing/index.ts';
+import {
+  Edu,
+  VFIO_IOMMU_MAP_DMA,
+  VFIO_IOMMU_UNMAP_DMA,
+  expect,
+  test,
+} from '../../harness/testing/index.ts';
 
 const TYPE1 = 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_map()';
 const FAULT = /DMAR: .*(fault|DMA (Read|Write))|page fault from EP|AMD-Vi: Event/;
@@ -22,7 +28,13 @@ test(
 test(
   'container.device-view.unmapped',
   'after unmap the device can no longer write the memory',
-  { covers: [VFIO_IOMMU_UNMAP_DMA], source: TYPE1, device: 'edu', peer: ['S25'], provokes: [FAULT] },
+  {
+    covers: [VFIO_IOMMU_UNMAP_DMA],
+    source: TYPE1,
+    device: 'edu',
+    peer: ['S25'],
+    provokes: [FAULT],
+  },
   ({ container, device, memory }) => {
     const pages = memory({ size: 4096, kind: '4k' });
     container.mapDma({ iova: 0x100000n, vaddr: pages.address, size: 4096n });

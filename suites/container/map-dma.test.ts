@@ -1,50 +1,296 @@
 import {
+  VFIO_DMA_MAP_FLAG_READ,
+  VFIO_DMA_MAP_FLAG_VADDR,
+  VFIO_DMA_MAP_FLAG_WRITE,
   VFIO_IOMMU_MAP_DMA,
-  VFIO_IOMMU_UNMAP_DMA,
   expect,
+  ioctl,
+  kernelAtLeast,
+  mappingState,
   test,
+  vfio_iommu_type1_dma_map,
 } from '../../harness/testing/index.ts';
 
 const PAGE = 4096n;
+const READ_WRITE = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
+const MAP_DMA = 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_map_dma()';
 const DO_MAP = 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_map()';
-const DO_UNMAP = 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_unmap()';
+const TOP = 1n << 64n;
+const MAP_SIZE = vfio_iommu_type1_dma_map.size;
+
+/** What wrapping addresses are refused with. */
+const wraps = () => (kernelAtLeast('6.18') ? 'EOVERFLOW' : 'EINVAL');
 
 test(
-  'container.map-dma.overlap',
-  'a mapping that overlaps an existing one is refused and leaves it intact',
-  { covers: [VFIO_IOMMU_MAP_DMA.fails('EEXIST')], source: DO_MAP, peer: ['A2'] },
+  'container.map-dma.argsz.short',
+  'an argsz below the size of the structure is refused and nothing is mapped',
+  { covers: [VFIO_IOMMU_MAP_DMA.fails('EINVAL')], source: MAP_DMA },
+  ({ container, memory }) => {
+    const pages = memory({ size: 4096, kind: '4k' });
+    const before = mappingState(container);
+    for (const argsz of [0, 1, 8, 24, MAP_SIZE - 1]) {
+      const map = { iova: 0n, vaddr: pages.address, size: PAGE, argsz };
+      expect(container.tryMapDma(map)).toFailWith('EINVAL');
+    }
+    expect(mappingState(container)).toEqual(before);
+  },
+);
+
+test(
+  'container.map-dma.argsz.exact',
+  'an argsz of exactly the size of the structure is taken, and the structure is not written to',
+  { covers: [VFIO_IOMMU_MAP_DMA], source: MAP_DMA },
+  ({ container, memory }) => {
+    const pages = memory({ size: 4096, kind: '4k' });
+    const argument = vfio_iommu_type1_dma_map.encode({
+      argsz: MAP_SIZE,
+      flags: READ_WRITE,
+      vaddr: pages.address,
+      iova: 0x10000n,
+      size: PAGE,
+    });
+    const given = Buffer.from(argument);
+    expect(ioctl(container.fd, VFIO_IOMMU_MAP_DMA, argument)).toSucceed(0);
+    expect(argument.equals(given)).toBe(true);
+    expect(container.unmapDma({ iova: 0x10000n, size: PAGE })).toBe(PAGE);
+  },
+);
+
+test(
+  'container.map-dma.argsz.long',
+  'a longer argsz is taken, and what follows the structure is ignored',
+  { covers: [VFIO_IOMMU_MAP_DMA], source: [MAP_DMA, 'include/uapi/linux/vfio.h'] },
+  ({ container, memory }) => {
+    const pages = memory({ size: 4096, kind: '4k' });
+    for (const argsz of [MAP_SIZE + 1, MAP_SIZE + 8, 4096, 0xffffffff]) {
+      const argument = Buffer.alloc(4096, 0xff);
+      vfio_iommu_type1_dma_map
+        .encode({ argsz, flags: READ_WRITE, vaddr: pages.address, iova: 0n, size: PAGE })
+        .copy(argument);
+      expect(ioctl(container.fd, VFIO_IOMMU_MAP_DMA, argument)).toSucceed(0);
+      expect(container.unmapDma({ iova: 0n, size: PAGE })).toBe(PAGE);
+    }
+  },
+);
+
+test(
+  'container.map-dma.bad-pointer',
+  'an argument that cannot be read is answered with EFAULT',
+  { covers: [VFIO_IOMMU_MAP_DMA.fails('EFAULT')], source: MAP_DMA },
+  ({ container, memory }) => {
+    expect(ioctl(container.fd, VFIO_IOMMU_MAP_DMA, 0n)).toFailWith('EFAULT');
+    expect(ioctl(container.fd, VFIO_IOMMU_MAP_DMA, TOP - 4096n)).toFailWith('EFAULT');
+    const none = memory({ size: 4096, kind: '4k', prot: 0 });
+    expect(ioctl(container.fd, VFIO_IOMMU_MAP_DMA, none.address)).toFailWith('EFAULT');
+  },
+);
+
+test(
+  'container.map-dma.flags.unknown',
+  'each unknown flag is refused, and nothing is mapped',
+  { covers: [VFIO_IOMMU_MAP_DMA.fails('EINVAL')], source: MAP_DMA },
+  ({ container, memory }) => {
+    const pages = memory({ size: 4096, kind: '4k' });
+    const before = mappingState(container);
+    for (let bit = 3; bit < 32; bit++) {
+      const flags = (READ_WRITE | (1 << bit)) >>> 0;
+      const map = { iova: 0n, vaddr: pages.address, size: PAGE, flags };
+      expect(container.tryMapDma(map)).toFailWith('EINVAL');
+    }
+    expect(mappingState(container)).toEqual(before);
+  },
+);
+
+test(
+  'container.map-dma.flags.none',
+  'a mapping which the device may neither read nor write is refused',
+  { covers: [VFIO_IOMMU_MAP_DMA.fails('EINVAL')], source: DO_MAP },
+  ({ container, memory }) => {
+    const pages = memory({ size: 4096, kind: '4k' });
+    const before = mappingState(container);
+    const map = { iova: 0n, vaddr: pages.address, size: PAGE, flags: 0 };
+    expect(container.tryMapDma(map)).toFailWith('EINVAL');
+    expect(mappingState(container)).toEqual(before);
+  },
+);
+
+for (const [name, flags] of [
+  ['VFIO_DMA_MAP_FLAG_READ', VFIO_DMA_MAP_FLAG_READ],
+  ['VFIO_DMA_MAP_FLAG_WRITE', VFIO_DMA_MAP_FLAG_WRITE],
+] as const) {
+  test(
+    `container.map-dma.flags.${name === 'VFIO_DMA_MAP_FLAG_READ' ? 'read' : 'write'}-only`,
+    `${name} alone makes a mapping like any other`,
+    { covers: [VFIO_IOMMU_MAP_DMA.flag(name)], source: DO_MAP },
+    ({ container, memory }) => {
+      const pages = memory({ size: 8192, kind: '4k' });
+      const before = mappingState(container);
+      const map = { iova: 0x10000n, vaddr: pages.address, size: 2n * PAGE, flags };
+      expect(container.tryMapDma(map)).toSucceed(0);
+      expect(mappingState(container).VmLck).toBe(before.VmLck + 8);
+      expect(container.tryMapDma(map)).toFailWith('EEXIST');
+      expect(container.unmapDma({ iova: 0x10000n, size: 2n * PAGE })).toBe(2n * PAGE);
+      expect(mappingState(container)).toEqual(before);
+    },
+  );
+}
+
+test(
+  'container.map-dma.flags.vaddr-excludes-permissions',
+  'VFIO_DMA_MAP_FLAG_VADDR goes with no permission',
+  {
+    covers: [
+      VFIO_IOMMU_MAP_DMA.flag('VFIO_DMA_MAP_FLAG_VADDR'),
+      VFIO_IOMMU_MAP_DMA.fails('EINVAL'),
+    ],
+    source: DO_MAP,
+  },
+  ({ container, memory }) => {
+    const pages = memory({ size: 4096, kind: '4k' });
+    const before = mappingState(container);
+    for (const permission of [VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE, READ_WRITE]) {
+      const flags = VFIO_DMA_MAP_FLAG_VADDR | permission;
+      const map = { iova: 0n, vaddr: pages.address, size: PAGE, flags };
+      expect(container.tryMapDma(map)).toFailWith('EINVAL');
+    }
+    expect(mappingState(container)).toEqual(before);
+  },
+);
+
+test(
+  'container.map-dma.size.zero',
+  'a mapping of no bytes is refused',
+  { covers: [VFIO_IOMMU_MAP_DMA.fails('EINVAL')], source: DO_MAP },
+  ({ container, memory }) => {
+    const pages = memory({ size: 4096, kind: '4k' });
+    const before = mappingState(container);
+    for (const iova of [0n, PAGE, TOP - PAGE]) {
+      expect(container.tryMapDma({ iova, vaddr: pages.address, size: 0n })).toFailWith('EINVAL');
+    }
+    expect(mappingState(container)).toEqual(before);
+  },
+);
+
+for (const field of ['iova', 'vaddr', 'size'] as const) {
+  test(
+    `container.map-dma.alignment.${field}`,
+    `the ${field} of a mapping is a multiple of the smallest page size`,
+    { covers: [VFIO_IOMMU_MAP_DMA.fails('EINVAL')], source: DO_MAP },
+    ({ container, memory }) => {
+      const pages = memory({ size: 4 * 4096, kind: '4k' });
+      const before = mappingState(container);
+      const { iova_pgsizes } = container.getInfo();
+      const smallest = iova_pgsizes & -iova_pgsizes;
+      const right = { iova: 0x10000n, vaddr: pages.address, size: 2n * PAGE };
+      for (const off of [1n, 8n, 512n, 2048n, smallest - 1n]) {
+        const wrong = { ...right, [field]: right[field] + off };
+        expect(container.tryMapDma(wrong)).toFailWith('EINVAL');
+      }
+      expect(mappingState(container)).toEqual(before);
+      expect(container.tryMapDma({ ...right, [field]: right[field] + smallest })).toSucceed(0);
+    },
+  );
+}
+
+test(
+  'container.map-dma.alignment.size-below-a-page',
+  'a size below the smallest page size is refused',
+  { covers: [VFIO_IOMMU_MAP_DMA.fails('EINVAL')], source: DO_MAP },
+  ({ container, memory }) => {
+    const pages = memory({ size: 4096, kind: '4k' });
+    for (const size of [1n, 512n, 2048n, PAGE - 1n]) {
+      expect(container.tryMapDma({ iova: 0n, vaddr: pages.address, size })).toFailWith('EINVAL');
+    }
+  },
+);
+
+test(
+  'container.map-dma.wrap.iova',
+  'a mapping whose iova + size passes 2^64 is refused',
+  {
+    covers: [VFIO_IOMMU_MAP_DMA.fails('EOVERFLOW')],
+    source: DO_MAP,
+    peer: ['S18'],
+  },
   ({ container, memory }) => {
     const pages = memory({ size: 4 * 4096, kind: '4k' });
-    container.mapDma({ iova: 0x10000n, vaddr: pages.address, size: 2n * PAGE });
-    for (const iova of [0xf000n, 0x10000n, 0x11000n]) {
-      expect(
-        container.tryMapDma({ iova, vaddr: pages.address, size: 2n * PAGE }),
-      ).toFailWith('EEXIST');
+    const before = mappingState(container);
+    const vaddr = pages.address;
+    for (const [iova, size] of [
+      [TOP - PAGE, 2n * PAGE],
+      [TOP - 2n * PAGE, 3n * PAGE],
+      [TOP - 2n * PAGE, 4n * PAGE],
+      [1n << 63n, (1n << 63n) + PAGE],
+    ] as const) {
+      expect(container.tryMapDma({ iova, vaddr, size })).toFailWith(wraps());
     }
-    expect(container.unmapDma({ iova: 0x10000n, size: 2n * PAGE })).toBe(2n * PAGE);
+    expect(mappingState(container)).toEqual(before);
   },
 );
 
 test(
-  'container.unmap-dma.nothing',
-  'unmapping where nothing is mapped succeeds and reports zero bytes',
-  { covers: [VFIO_IOMMU_UNMAP_DMA], source: DO_UNMAP, peer: ['A2'] },
+  'container.map-dma.wrap.iova-at-the-top',
+  'iova + size of exactly 2^64 does not wrap: the IOVA range decides',
+  { covers: [VFIO_IOMMU_MAP_DMA.fails('EINVAL')], source: DO_MAP },
+  ({ container, memory }) => {
+    const pages = memory({ size: 4096, kind: '4k' });
+    const last = container.iovaRanges().at(-1)!.end;
+    const answer = container.tryMapDma({ iova: TOP - PAGE, vaddr: pages.address, size: PAGE });
+    if (last === TOP - 1n) expect(answer).toSucceed(0);
+    else expect(answer).toFailWith('EINVAL');
+  },
+);
+
+test(
+  'container.map-dma.wrap.vaddr',
+  'a mapping whose vaddr + size passes 2^64 is refused',
+  { covers: [VFIO_IOMMU_MAP_DMA.fails('EOVERFLOW')], source: DO_MAP },
   ({ container }) => {
-    const answer = container.tryUnmapDma({ iova: 0x10000n, size: PAGE });
-    expect(answer).toSucceed(0);
-    expect(answer.value).toBe(0n);
+    const before = mappingState(container);
+    for (const [vaddr, size] of [
+      [TOP - PAGE, 2n * PAGE],
+      [TOP - 2n * PAGE, 3n * PAGE],
+      [TOP - 2n * PAGE, 4n * PAGE],
+    ] as const) {
+      expect(container.tryMapDma({ iova: 0n, vaddr, size })).toFailWith(wraps());
+    }
+    expect(mappingState(container)).toEqual(before);
   },
 );
 
 test(
-  'container.unmap-dma.split',
-  'a v2 container does not split a mapping on unmap',
-  { covers: [VFIO_IOMMU_UNMAP_DMA.fails('EINVAL')], source: DO_UNMAP },
+  'container.map-dma.wrap.vaddr-at-the-top',
+  'vaddr + size of exactly 2^64 does not wrap: there is no memory of the process',
+  { covers: [VFIO_IOMMU_MAP_DMA.fails('EFAULT')], source: DO_MAP },
+  ({ container }) => {
+    const before = mappingState(container);
+    const answer = container.tryMapDma({ iova: 0n, vaddr: TOP - PAGE, size: PAGE });
+    expect(answer).toFailWith('EFAULT');
+    expect(mappingState(container)).toEqual(before);
+  },
+);
+
+test(
+  'container.map-dma.iova.zero',
+  'IOVA 0 can be mapped',
+  { covers: [VFIO_IOMMU_MAP_DMA], source: DO_MAP },
+  ({ container, memory }) => {
+    const pages = memory({ size: 4096, kind: '4k' });
+    expect(container.tryMapDma({ iova: 0n, vaddr: pages.address, size: PAGE })).toSucceed(0);
+    expect(container.unmapDma({ iova: 0n, size: PAGE })).toBe(PAGE);
+  },
+);
+
+test(
+  'container.map-dma.iova.4g-boundary',
+  'a mapping may cross the 4 GiB boundary',
+  { covers: [VFIO_IOMMU_MAP_DMA], source: DO_MAP },
   ({ container, memory }) => {
     const pages = memory({ size: 2 * 4096, kind: '4k' });
-    container.mapDma({ iova: 0n, vaddr: pages.address, size: 2n * PAGE });
-    expect(container.tryUnmapDma({ iova: 0n, size: PAGE })).toFailWith('EINVAL');
-    expect(container.tryUnmapDma({ iova: PAGE, size: PAGE })).toFailWith('EINVAL');
-    expect(container.unmapDma({ iova: 0n, size: 2n * PAGE })).toBe(2n * PAGE);
+    const iova = (1n << 32n) - PAGE;
+    expect(container.tryMapDma({ iova, vaddr: pages.address, size: 2n * PAGE })).toSucceed(0);
+    expect(container.tryUnmapDma({ iova, size: PAGE })).toFailWith('EINVAL');
+    expect(container.tryUnmapDma({ iova: iova + PAGE, size: PAGE })).toFailWith('EINVAL');
+    expect(container.unmapDma({ iova, size: 2n * PAGE })).toBe(2n * PAGE);
   },
 );

@@ -1,0 +1,188 @@
+import {
+  ContainerUser,
+  Container,
+  FD_CLOEXEC,
+  F_GETFD,
+  Group,
+  O_CLOEXEC,
+  O_RDWR,
+  SIGKILL,
+  VFIO_GROUP_SET_CONTAINER,
+  VFIO_IOMMU_MAP_DMA,
+  VFIO_IOMMU_UNMAP_DMA,
+  VFIO_TYPE1v2_IOMMU,
+  expect,
+  lockedMemory,
+  sys,
+  test,
+  type TestContext,
+} from '../../harness/testing/index.ts';
+
+const LIFETIME = 'drivers/vfio/container.c vfio_fops_release()';
+const KIB = 16;
+const SIZE = 4n * 4096n;
+
+/** Everything a user has open, with a mapping in it. */
+function openAll({ container, openGroup, openDevice, memory }: TestContext) {
+  const pages = memory({ size: Number(SIZE), kind: '4k' });
+  const group = openGroup();
+  const device = openDevice(group);
+  container.mapDma({ iova: 0x10000n, vaddr: pages.address, size: SIZE });
+  return { container, group, device, pages };
+}
+
+const ORDERS = [
+  ['container', 'group', 'device'],
+  ['container', 'device', 'group'],
+  ['group', 'container', 'device'],
+  ['group', 'device', 'container'],
+  ['device', 'container', 'group'],
+  ['device', 'group', 'container'],
+] as const;
+
+for (const order of ORDERS) {
+  test(
+    `container.close-order.${order.join('-')}`,
+    `container, group and device may be closed in the order ${order.join(', ')}; the mappings go with group and device`,
+    { source: [LIFETIME, 'drivers/vfio/group.c vfio_group_fops_release()'] },
+    (context) => {
+      const before = lockedMemory().VmLck;
+      const all = openAll(context);
+      const isOpen = new Set<string>(order);
+      for (const name of order) {
+        expect(lockedMemory().VmLck).toBe(
+          before + (isOpen.has('group') || isOpen.has('device') ? KIB : 0),
+        );
+        if (isOpen.has('device')) expect(all.device.tryGetInfo()).toSucceed(0);
+        if (isOpen.has('container') && (isOpen.has('group') || isOpen.has('device'))) {
+          expect(all.container.tryGetInfo(24)).toSucceed(0);
+        }
+        all[name].close();
+        isOpen.delete(name);
+      }
+      expect(lockedMemory().VmLck).toBe(before);
+      // Nothing of it is left: the same group starts afresh.
+      const group = Group.open(all.group.number);
+      context.defer(() => group.close());
+      const container = context.emptyContainer();
+      group.setContainer(container);
+      container.setIommu(VFIO_TYPE1v2_IOMMU);
+      expect(container.unmapDma({ iova: 0n, size: 0x100000n })).toBe(0n);
+    },
+  );
+}
+
+test(
+  'container.fd.device-outlives-container-fd',
+  'an open device keeps its mappings and its IOMMU after container and group fds are closed',
+  { source: LIFETIME, device: 'edu' },
+  (context) => {
+    const before = lockedMemory().VmLck;
+    const { container, group, device } = openAll(context);
+    container.close();
+    group.close();
+    expect(lockedMemory().VmLck).toBe(before + KIB);
+    expect(Group.tryOpen(group.number)).toFailWith('EBUSY');
+    expect(device.info().num_regions).toBeGreaterThan(0);
+    device.close();
+    expect(lockedMemory().VmLck).toBe(before);
+  },
+);
+
+test(
+  'container.fd.container-without-group',
+  'a container whose group fd was closed has lost it, mappings and IOMMU included',
+  { source: 'drivers/vfio/group.c vfio_group_fops_release()' },
+  ({ container, openGroup, memory }) => {
+    const pages = memory({ size: Number(SIZE), kind: '4k' });
+    const before = lockedMemory().VmLck;
+    container.mapDma({ iova: 0n, vaddr: pages.address, size: SIZE });
+    openGroup().close();
+    expect(lockedMemory().VmLck).toBe(before);
+    expect(container.tryGetInfo(24)).toFailWith('EINVAL');
+    expect(container.trySetIommu(VFIO_TYPE1v2_IOMMU)).toFailWith('EINVAL');
+    expect(container.apiVersion()).toBe(0);
+  },
+);
+
+test(
+  'container.fd.dup',
+  'a duplicate of the container fd is the same container and keeps it',
+  { covers: [VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA], source: LIFETIME },
+  ({ container, defer, memory }) => {
+    const pages = memory({ size: 4096, kind: '4k' });
+    const twin = new Container(sys.dup(container.fd));
+    defer(() => twin.close());
+    container.mapDma({ iova: 0x10000n, vaddr: pages.address, size: 4096n });
+    const map = { iova: 0x10000n, vaddr: pages.address, size: 4096n };
+    expect(twin.tryMapDma(map)).toFailWith('EEXIST');
+    container.close();
+    expect(twin.unmapDma({ iova: 0x10000n, size: 4096n })).toBe(4096n);
+    expect(twin.tryMapDma(map)).toSucceed(0);
+    expect(twin.trySetIommu(VFIO_TYPE1v2_IOMMU)).toFailWith('EINVAL');
+  },
+);
+
+test(
+  'container.fd.opens-are-distinct',
+  'each open of /dev/vfio/vfio is a container of its own',
+  { source: 'drivers/vfio/container.c vfio_fops_open()' },
+  ({ container, emptyContainer }) => {
+    const other = emptyContainer();
+    expect(other.tryGetInfo(24)).toFailWith('EINVAL');
+    expect(other.trySetIommu(VFIO_TYPE1v2_IOMMU)).toFailWith('EINVAL');
+    other.close();
+    expect(container.tryGetInfo(24)).toSucceed(0);
+  },
+);
+
+test(
+  'container.fd.close-on-exec',
+  'O_CLOEXEC of open decides whether a container survives exec',
+  { source: 'Documentation/driver-api/vfio.rst' },
+  ({ defer }) => {
+    for (const flags of [0, O_CLOEXEC]) {
+      const fd = sys.open('/dev/vfio/vfio', O_RDWR | flags);
+      defer(() => void sys.close(fd));
+      expect(sys.call('fcntl', fd, F_GETFD, 0)).toBe(flags ? FD_CLOEXEC : 0);
+    }
+  },
+);
+
+test(
+  'container.fd.inherited',
+  'a process that inherited a container keeps it in use after the first owner closed it',
+  { covers: [VFIO_IOMMU_MAP_DMA], source: LIFETIME },
+  ({ container, openGroup, actor }) => {
+    const group = openGroup();
+    const heir = new ContainerUser(actor({ inheritFds: [container.fd, group.fd] }), container);
+    container.close();
+    group.close();
+    const vaddr = heir.memory(4096);
+    expect(heir.tryMapDma({ iova: 0x10000n, vaddr, size: 4096n })).toSucceed(0);
+    expect(heir.locked().VmLck).toBe(4);
+    expect(Group.tryOpen(group.number)).toFailWith('EBUSY');
+    expect(heir.unmapDma({ iova: 0x10000n, size: 4096n })).toBe(4096n);
+    expect(heir.locked().VmLck).toBe(0);
+  },
+);
+
+test(
+  'container.fd.killed-owner',
+  'when the last process that had them open is killed, mappings, container and group are released',
+  { covers: [VFIO_GROUP_SET_CONTAINER], source: LIFETIME },
+  ({ container, openGroup, actor, emptyContainer, defer }) => {
+    const group = openGroup();
+    const heir = new ContainerUser(actor({ inheritFds: [container.fd, group.fd] }), container);
+    heir.mapDma({ iova: 0x10000n, vaddr: heir.memory(8 * 4096), size: 8n * 4096n });
+    container.close();
+    group.close();
+    heir.actor.kill(SIGKILL);
+    const again = Group.open(group.number);
+    defer(() => again.close());
+    const fresh = emptyContainer();
+    expect(again.trySetContainer(fresh)).toSucceed(0);
+    fresh.setIommu(VFIO_TYPE1v2_IOMMU);
+    expect(fresh.unmapDma({ iova: 0n, size: 0x100000n })).toBe(0n);
+  },
+);
