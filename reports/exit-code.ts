@@ -18,7 +18,7 @@ export function exitCode(results: Pick<RunResults, 'run' | 'tests' | 'summary'>)
   const { run, summary } = results;
   if (run.outcome === 'interrupted') return EXIT.interrupted;
   if (run.outcome === 'broken') return EXIT.setup;
-  if (run.outcome !== 'finished') return EXIT.died;
+  if (run.outcome !== 'finished' && run.outcome !== 'bailed') return EXIT.died;
   // A death between two tests belongs to no test, but it is a death.
   const strayDeath = run.sessions.some(
     (session) => session.end !== null && DEATHS.includes(session.end) && session.during === null,

@@ -4,11 +4,12 @@ import type { Environment, Failure, Status } from '../harness/protocol/events.ts
 export const RESULTS_SCHEMA = 1;
 
 /**
- * How the run as a whole came to its end. `aborted`: too many deaths. `broken`: the target could not
+ * How the run as a whole came to its end. `bailed`: as many failures as `--bail` allows. `aborted`:
+ * too many deaths. `broken`: the target could not
  * be brought up, or not be kept up. `interrupted`: by a signal. `unfinished`: the journal stops in
  * the middle (power cut, kill -9).
  */
-export type Outcome = 'finished' | 'aborted' | 'broken' | 'interrupted' | 'unfinished';
+export type Outcome = 'finished' | 'bailed' | 'aborted' | 'broken' | 'interrupted' | 'unfinished';
 
 /** An expectation of `expectations/` that applies to a test of this run. */
 export interface Expectation {

@@ -80,6 +80,13 @@ export const RUN_OPTIONS = {
     default: 10,
     group: RUN_GROUP,
   },
+  bail: {
+    describe: 'end the run after this many failures; 0: never',
+    type: 'number',
+    requiresArg: true,
+    default: 0,
+    group: RUN_GROUP,
+  },
   shuffle: {
     describe: 'run the tests in an order that this seed decides; `random` picks a seed',
     type: 'string',

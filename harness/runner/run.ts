@@ -8,7 +8,7 @@ import {
 import { Reducer } from '../../reports/reduce.ts';
 import { writeReports } from '../../reports/results-directory.ts';
 import type { RunResults, TestResult } from '../../reports/results.ts';
-import type { TestMeta } from '../protocol/events.ts';
+import type { Status, TestMeta } from '../protocol/events.ts';
 import type { Target } from '../target/target.ts';
 import { readExpectations } from './expectations.ts';
 import { supervise, type RunEnd } from './supervise.ts';
@@ -29,10 +29,15 @@ export interface RunOptions {
   rerun: string;
   timeoutScale: number;
   maxDeaths: number;
+  /** Failures, errors and deaths after which the run ends; 0: never. */
+  bail: number;
   seed: string | null;
   signal: AbortSignal;
   show(line: JournalLine, finished?: TestResult): void;
 }
+
+/** What `--bail` counts. */
+const BAD = new Set<Status>(['fail', 'error', 'crash', 'timeout', 'xpass']);
 
 /** Runs the tests on the target; whatever happens, the directory holds valid reports at the end. */
 export async function run(options: RunOptions): Promise<RunResults> {
@@ -51,9 +56,13 @@ export async function run(options: RunOptions): Promise<RunResults> {
 
   const journal = new Journal(join(directory, JOURNAL_FILE));
   const reducer = new Reducer();
+  const enough = new AbortController();
+  let failures = 0;
   const record = (event: JournalEvent): void => {
     const line = journal.append(event);
-    options.show(line, reducer.apply(line));
+    const finished = reducer.apply(line);
+    options.show(line, finished);
+    if (finished && BAD.has(finished.status) && ++failures === options.bail) enough.abort();
   };
   record({
     type: 'run-begin',
@@ -79,8 +88,11 @@ export async function run(options: RunOptions): Promise<RunResults> {
       record,
       timeoutScale,
       maxDeaths: options.maxDeaths,
-      signal: options.signal,
+      signal: AbortSignal.any([options.signal, enough.signal]),
     });
+    if (enough.signal.aborted && !options.signal.aborted) {
+      end = { outcome: 'bailed', reason: `${failures} failures, as many as --bail allows` };
+    }
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     end = { outcome: 'broken', reason: reason.split('\n', 1)[0] ?? '' };

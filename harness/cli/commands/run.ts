@@ -49,6 +49,7 @@ export const run: CommandModule<object, RunArguments> = {
         rerun,
         timeoutScale: args['timeout-scale'],
         maxDeaths: args['max-deaths'],
+        bail: args.bail,
         seed,
         signal: signals.signal,
         show: (line, finished) => display.show(line, finished),
