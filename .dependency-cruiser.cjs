@@ -37,7 +37,7 @@ module.exports = {
       name: 'suites-import-only-testing',
       severity: 'error',
       from: { path: '^suites/' },
-      to: { pathNot: ['^suites/', '^harness/testing/'] },
+      to: { pathNot: ['^suites/', '^harness/testing/'], dependencyTypesNot: ['core'] },
     },
     {
       name: 'layers',
