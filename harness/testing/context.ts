@@ -1,5 +1,6 @@
 import { VFIO_TYPE1v2_IOMMU } from '../abi/vfio.ts';
 import { Actor, DmaMemory } from '../shim/index.ts';
+import { KernelLog } from '../kernel/kmsg.ts';
 import type { PciFunction } from '../pci/topology.ts';
 import { Container } from '../vfio/container.ts';
 import type { Device } from '../vfio/device.ts';
@@ -135,6 +136,14 @@ export class TestContext {
     const eventfd = new Eventfd(options);
     this.defer(() => eventfd.close());
     return eventfd;
+  };
+
+  /** The kernel log from now on, to be drained by the test itself. @throws Error without the right to read it. */
+  readonly kernelLog = (): KernelLog => {
+    const log = KernelLog.open();
+    if (!log) throw new Error('/dev/kmsg cannot be read');
+    this.defer(() => log.close());
+    return log;
   };
 
   /** Another process that executes programs. */

@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { isUnloadable, moduleAvailable } from '../kernel/modules.ts';
 import { ANY, functionInRole, hasAbility, ownsMachine } from './machine.ts';
 import type { Requirement } from './requirement.ts';
 
@@ -43,4 +44,28 @@ export function hugePages(sizeKiB: number, count: number): Requirement {
 export const ROOT: Requirement = {
   name: 'root',
   missing: () => (process.getuid?.() === 0 ? null : 'it needs root'),
+};
+
+/** A driver or another module of the kernel, to be loaded by the test. */
+export function kernelModule(name: string): Requirement {
+  return {
+    name: `module ${name}`,
+    missing: () => (moduleAvailable(name) ? null : `the kernel has no module ${name}`),
+  };
+}
+
+/** vfio-pci as a module, for tests that load it with other parameters. */
+export const UNLOADABLE_VFIO_PCI: Requirement = {
+  name: 'vfio-pci as a module',
+  missing: () => (isUnloadable('vfio_pci') ? null : 'vfio-pci is built in and cannot be reloaded'),
+};
+
+/** Devices with nodes of their own, and iommufd: CONFIG_VFIO_DEVICE_CDEV. */
+export const CDEV: Requirement = {
+  name: 'cdev',
+  missing: () =>
+    // The folder of the nodes is there only while a device is registered; the major number always.
+    existsSync('/dev/iommu') && /^ *\d+ vfio-dev$/m.test(readFileSync('/proc/devices', 'utf8'))
+      ? null
+      : 'the kernel has no VFIO device nodes (CONFIG_VFIO_DEVICE_CDEV) or no iommufd',
 };

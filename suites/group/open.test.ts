@@ -1,111 +1,125 @@
 import {
+  ERRNO,
+  MAP_SHARED,
+  PROT_READ,
+  SIGKILL,
   Group,
-  VFIO_GROUP_FLAGS_CONTAINER_SET,
+  O_CLOEXEC,
+  O_RDWR,
+  Program,
+  AT_FDCWD,
   VFIO_GROUP_FLAGS_VIABLE,
-  VFIO_GROUP_GET_DEVICE_FD,
-  VFIO_GROUP_GET_STATUS,
-  VFIO_GROUP_SET_CONTAINER,
-  VFIO_GROUP_UNSET_CONTAINER,
   expect,
+  groupNode,
+  sys,
   test,
 } from '../../harness/testing/index.ts';
+
+const OPEN = 'drivers/vfio/group.c vfio_group_fops_open()';
+const RELEASE = 'drivers/vfio/group.c vfio_group_fops_release()';
 
 test(
   'group.open.exclusive',
   'a group is opened by one user at a time',
-  { covers: [], source: 'drivers/vfio/group.c vfio_group_fops_open()' },
+  { covers: [], source: OPEN },
   ({ openGroup }) => {
     const group = openGroup();
-    expect(Group.tryOpen(group.number)).toFailWith('EBUSY');
-  },
-);
-
-test(
-  'group.status.viable',
-  'a group whose members are bound to VFIO is viable, and says when it is in a container',
-  {
-    covers: [
-      VFIO_GROUP_GET_STATUS.flag('VFIO_GROUP_FLAGS_VIABLE'),
-      VFIO_GROUP_GET_STATUS.flag('VFIO_GROUP_FLAGS_CONTAINER_SET'),
-    ],
-    source: 'drivers/vfio/group.c vfio_group_ioctl_get_status()',
-    peer: ['L2', 'A1'],
-  },
-  ({ openGroup, emptyContainer }) => {
-    const group = openGroup();
-    expect(group.status()).toBe(VFIO_GROUP_FLAGS_VIABLE);
-    group.setContainer(emptyContainer());
-    expect(group.status()).toBe(VFIO_GROUP_FLAGS_VIABLE | VFIO_GROUP_FLAGS_CONTAINER_SET);
-    group.unsetContainer();
-    expect(group.status()).toBe(VFIO_GROUP_FLAGS_VIABLE);
-  },
-);
-
-test(
-  'group.status.argsz',
-  'GET_STATUS with a structure that is too short is refused',
-  {
-    covers: [VFIO_GROUP_GET_STATUS.fails('EINVAL')],
-    source: 'drivers/vfio/group.c vfio_group_ioctl_get_status()',
-  },
-  ({ openGroup }) => {
-    expect(openGroup().tryGetStatus(7)).toFailWith('EINVAL');
-  },
-);
-
-test(
-  'group.container.twice',
-  'a group is in one container at a time',
-  {
-    covers: [VFIO_GROUP_SET_CONTAINER.fails('EINVAL')],
-    source: 'drivers/vfio/group.c vfio_group_ioctl_set_container()',
-  },
-  ({ openGroup, emptyContainer }) => {
-    const group = openGroup();
-    group.setContainer(emptyContainer());
-    expect(group.trySetContainer(emptyContainer())).toFailWith('EINVAL');
-  },
-);
-
-test(
-  'group.container.unset-without',
-  'a group that is in no container cannot leave it',
-  {
-    covers: [VFIO_GROUP_UNSET_CONTAINER.fails('EINVAL')],
-    source: 'drivers/vfio/group.c vfio_group_ioctl_unset_container()',
-  },
-  ({ openGroup }) => {
-    expect(openGroup().tryUnsetContainer()).toFailWith('EINVAL');
-  },
-);
-
-test(
-  'group.get-device.wrong-name',
-  'a name that belongs to no device of the group opens nothing',
-  {
-    covers: [VFIO_GROUP_GET_DEVICE_FD.fails('ENODEV')],
-    source: 'drivers/vfio/group.c vfio_device_get_from_name()',
-    fixes: ['e324fc82ea45 (GROUP_GET_DEVICE_FD with a wrong name leaks a reference)'],
-    peer: ['A17'],
-  },
-  ({ group }) => {
-    for (const name of ['', '0000:00:00', 'ffff:ff:1f.7', 'x'.repeat(64)]) {
-      expect(group.tryGetDevice(name)).toFailWith('ENODEV');
+    for (let again = 0; again < 3; again++) {
+      expect(Group.tryOpen(group.number)).toFailWith('EBUSY');
     }
+    expect(group.status()).toBe(VFIO_GROUP_FLAGS_VIABLE);
   },
 );
 
 test(
-  'group.get-device.no-iommu',
-  'a device cannot be opened before its container has an IOMMU',
-  {
-    covers: [VFIO_GROUP_GET_DEVICE_FD.fails('EINVAL')],
-    source: 'drivers/vfio/group.c vfio_df_group_open()',
-  },
-  ({ openGroup, emptyContainer, pci }) => {
+  'group.open.other-process',
+  'a group that one process has open is busy for every other',
+  { source: OPEN },
+  ({ openGroup, actor }) => {
     const group = openGroup();
-    expect(group.tryGetDevice(pci.bdf)).toFailWith('EINVAL');
-    group.setContainer(emptyContainer());
-    expect(group.tryGetDevice(pci.bdf)).toFailWith('EINVAL');
+    const other = actor();
+    const program = new Program();
+    const open = program.syscall('openat', AT_FDCWD, program.data(groupNode(group.number)), O_RDWR);
+    other.run(program);
+    expect(program.result(open)).toBe(-ERRNO.EBUSY);
+  },
+);
+
+test(
+  'group.open.again',
+  'a closed group can be opened again, as often as one likes',
+  { source: RELEASE },
+  ({ pci }) => {
+    const program = new Program();
+    const open = program.syscall('openat', AT_FDCWD, program.data(groupNode(pci.group!)), O_RDWR);
+    program.syscall('close', open);
+    const rounds = program.repeat(open, 50);
+    program.run();
+    expect(program.result(rounds)).toBe(0);
+    expect(program.count(rounds)).toBe(50);
+  },
+);
+
+test(
+  'group.open.dup',
+  'a duplicated group fd keeps the group open until the last one is closed',
+  { source: RELEASE },
+  ({ pci, defer }) => {
+    const group = Group.open(pci.group!);
+    const copy = new Group(sys.dup(group.fd), group.number);
+    defer(() => copy.close());
+    group.close();
+    expect(Group.tryOpen(group.number)).toFailWith('EBUSY');
+    expect(copy.status()).toBe(VFIO_GROUP_FLAGS_VIABLE);
+    copy.close();
+    Group.open(group.number).close();
+  },
+);
+
+test(
+  'group.open.inherited',
+  'a group fd in another process keeps the group open when its opener has closed it',
+  { source: RELEASE },
+  ({ pci, actor }) => {
+    const group = Group.open(pci.group!);
+    const other = actor({ inheritFds: [group.fd] });
+    group.close();
+    expect(Group.tryOpen(group.number)).toFailWith('EBUSY');
+    other.close();
+    Group.open(group.number).close();
+  },
+);
+
+test(
+  'group.open.killed-owner',
+  'a process that is killed lets its group go',
+  { source: RELEASE },
+  ({ pci, actor }) => {
+    const owner = actor();
+    const program = new Program();
+    const open = program.syscall(
+      'openat',
+      AT_FDCWD,
+      program.data(groupNode(pci.group!)),
+      O_RDWR | O_CLOEXEC,
+    );
+    owner.run(program);
+    expect(program.result(open)).toBeGreaterThanOrEqual(0);
+    expect(Group.tryOpen(pci.group!)).toFailWith('EBUSY');
+    owner.kill(SIGKILL);
+    Group.open(pci.group!).close();
+  },
+);
+
+test(
+  'group.open.no-data',
+  'a group fd and a container fd carry no data: no read, no write, no mapping',
+  { source: ['drivers/vfio/group.c vfio_group_fops', 'drivers/vfio/container.c vfio_fops'] },
+  ({ openGroup, emptyContainer }) => {
+    for (const fd of [openGroup().fd, emptyContainer().fd]) {
+      expect(sys.read(fd, Buffer.alloc(8))).toBe(-ERRNO.EINVAL);
+      expect(sys.write(fd, Buffer.alloc(8))).toBe(-ERRNO.EINVAL);
+      expect(sys.mmap(0n, 4096, PROT_READ, MAP_SHARED, fd, 0)).toBe(BigInt(-ERRNO.ENODEV));
+    }
   },
 );
