@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
+import { moduleUsers } from './module-parameter.ts';
 
 /** Whether the module is loaded or built in and has shown itself in sysfs. */
 export function moduleLoaded(name: string): boolean {
@@ -18,12 +19,6 @@ export function loadModule(name: string, ...parameters: string[]): void {
 /** Removes a module (root). @throws Error if it is in use. */
 export function unloadModule(name: string): void {
   execFileSync('modprobe', ['-r', name], { stdio: ['ignore', 'ignore', 'pipe'] });
-}
-
-/** How many users a module has; null if it is built in (then nobody counts). */
-export function moduleUsers(name: string): number | null {
-  const path = `/sys/module/${name.replaceAll('-', '_')}/refcnt`;
-  return existsSync(path) ? Number(readFileSync(path, 'utf8')) : null;
 }
 
 /** Whether the module is there and was loaded from a file, so that it can be unloaded. */
