@@ -31,6 +31,11 @@ export class Region {
     return answer.value;
   }
 
+  /** Everything from the region's beginning to its end. */
+  readAll(): Buffer {
+    return this.read(0, this.size);
+  }
+
   tryWrite(offset: number | bigint, bytes: Uint8Array): Answer {
     const result = sys.pwrite(this.#fd, Buffer.from(bytes), this.info.offset + BigInt(offset));
     return new Answer(`pwrite of region ${this.info.index} at ${offset}`, result, undefined);

@@ -22,6 +22,8 @@ export const TEST_DEVICES: MachineDevice[] = [
   { at: '04.0', device: 'pci-testdev,membar=4G', role: 'pci-testdev' },
   { at: '05.0', device: `VGA,${ROM}`, role: 'vga' },
   { at: '06.0', device: 'ivshmem-plain,memdev=ivshmem', role: 'ivshmem' },
+  // A capability that VFIO shows and knows by its own contents.
+  { at: '07.0', device: 'ich9-ahci', role: 'ahci' },
   port('08.0', { at: '00.0', device: EDU, role: 'edu-rp' }),
   port('09.0', { at: '00.0', device: `e1000e,${ROM}`, role: 'e1000e' }),
   port('0a.0', { at: '00.0', device: 'igb,romfile=', role: 'igb' }),
