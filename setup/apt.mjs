@@ -1,4 +1,12 @@
-import { existsSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import {
   findArchive,
@@ -8,6 +16,7 @@ import {
   releaseSources,
 } from './apt-sources.mjs';
 import { SetupError } from './failure.mjs';
+import { withLock } from './lock.mjs';
 import { cacheFolder } from './paths.mjs';
 import { run, tryRun } from './shell.mjs';
 
@@ -56,22 +65,18 @@ export class PrivateApt {
   }
 
   /** Fetches the package lists, unless they were fetched within the last day. */
-  async update({ force = false } = {}) {
+  update({ force = false } = {}) {
     const stamp = join(this.#folder, 'updated');
-    const stale = existsSync(join(this.#folder, 'stale'));
-    if (
-      !force &&
-      !stale &&
-      existsSync(stamp) &&
-      Date.now() - statSync(stamp).mtimeMs < LISTS_MAX_AGE
-    )
-      return;
-    const args = [...this.#options, '-o', 'APT::Update::Error-Mode=any', 'update'];
-    await run('apt-get', args, {
-      next: 'check that this machine reaches its Debian archive (`apt-get update` must work), then try again',
+    const stale = join(this.#folder, 'stale');
+    return withLock(join(this.#folder, 'update.lock'), async () => {
+      const age = existsSync(stamp) ? Date.now() - statSync(stamp).mtimeMs : Infinity;
+      if (!force && !existsSync(stale) && age < LISTS_MAX_AGE) return;
+      await run('apt-get', [...this.#options, '-o', 'APT::Update::Error-Mode=any', 'update'], {
+        next: 'check that this machine reaches its Debian archive (`apt-get update` must work), then try again',
+      });
+      writeFileSync(stamp, '');
+      rmSync(stale, { force: true });
     });
-    writeFileSync(stamp, '');
-    if (stale) await run('rm', ['-f', join(this.#folder, 'stale')]);
   }
 
   /**
