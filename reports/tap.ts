@@ -48,7 +48,7 @@ function escapeTap(text: string): string {
 function yamlBlock(test: TestResult): string[] {
   const { failure } = test;
   const data = {
-    message: printable(failure?.message ?? test.title),
+    ...(failure && { message: printable(failure.message) }),
     severity: test.status,
     at: test.file,
     duration_ms: test.durationMs,

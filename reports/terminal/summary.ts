@@ -46,6 +46,7 @@ export function renderSummary(
     run.exitCode === 0 ? colors.green : run.exitCode === 4 ? colors.yellow : colors.red;
   lines.push(`${colour(colors.bold(verdict))}, ${duration(run.durationMs)}`);
 
+  if (run.seed !== null) lines.push(`Order: --shuffle ${run.seed}`);
   const files = Object.keys(RESULT_FILES).filter((file) => existsSync(join(directory, file)));
   lines.push(`Reports: ${directory}/ (${files.join(', ')})`);
   const again = [...bad.map((test) => test.id), ...run.notRun];
