@@ -136,7 +136,8 @@ function tailText(layout: Struct<unknown>, bytes: Buffer, labels: Labels): strin
       ? argumentText(element as Struct<unknown>, bytes.subarray(at), labels)
       : fieldText(element, element.read(view, at), labels);
   });
-  if (count === 1 && 'fields' in element) return elements[0];
+  // One struct in a `data[]` of bytes is no array.
+  if (count === 1 && 'fields' in element && element !== layout.tail?.element) return elements[0];
   if (count > shown) elements.push(`... ${count - shown} more`);
   return `[${elements.join(', ')}]`;
 }

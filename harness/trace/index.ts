@@ -1,3 +1,3 @@
 /** What was executed, for people: decoded lines, and a C program that does it again. */
 export { decodeRuns } from './decode.ts';
-export { renderReproducer, type ReproducerOptions } from './reproducer.ts';
+export { renderReproducer, type ReproducerOptions } from './reproducer/reproducer.ts';

@@ -7,7 +7,8 @@ import * as vfio from '../abi/vfio.ts';
 
 const ALL: readonly Ioctl[] = [vfio, iommufd, kvm]
   .flatMap((module) => Object.values(module as Record<string, unknown>))
-  .filter((item): item is Ioctl => item instanceof Ioctl);
+  .filter((item): item is Ioctl => item instanceof Ioctl)
+  .sort((a, b) => (a.name < b.name ? -1 : 1));
 
 /**
  * The ioctl of this number on an fd of this kind.

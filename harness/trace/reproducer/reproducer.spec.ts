@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { O_CLOEXEC, O_RDONLY, O_RDWR, POLLIN } from '../abi/libc.ts';
+import { O_CLOEXEC, O_RDONLY, O_RDWR, POLLIN } from '../../abi/libc.ts';
 import {
   VFIO_DEVICE_SET_IRQS,
   VFIO_GROUP_SET_CONTAINER,
@@ -12,7 +12,7 @@ import {
   VFIO_IRQ_SET_DATA_EVENTFD,
   vfio_iommu_type1_dma_map,
   vfio_irq_set,
-} from '../abi/vfio.ts';
+} from '../../abi/vfio.ts';
 import {
   Actor,
   DmaMemory,
@@ -21,7 +21,7 @@ import {
   runParallel,
   sys,
   type RecordedRun,
-} from '../shim/index.ts';
+} from '../../shim/index.ts';
 import { renderReproducer } from './reproducer.ts';
 
 let folder = '';
@@ -188,6 +188,28 @@ describe('a program made of recorded calls', () => {
     expect(output).not.toContain('recorded: ');
     expect(output).not.toContain('getpid');
     expect(status).toBe(0);
+  });
+
+  test('loops within loops, and in a child', () => {
+    const program = new Program();
+    const event = program.syscall('eventfd2', 0, 0);
+    const one = program.data(Buffer.from([1, 0, 0, 0, 0, 0, 0, 0]));
+    const first = program.syscall('write', event, one, 8);
+    program.repeat(first, 3);
+    program.repeat(first, 2);
+    program.fork(() => {
+      const write = program.syscall('write', event, one, 8);
+      program.repeat(write, 5);
+    });
+    program.syscall('wait4', -1, 0, 0, 0);
+    const sum = program.data(8);
+    program.syscall('read', event, sum, 8);
+    program.run();
+    expect(sum.bytes.readUInt32LE()).toBe(11);
+    const source = renderReproducer(recorder.take());
+    expect(source).not.toContain('not repeated');
+    // The last call read the sum of all writes: the same number of passes were made.
+    expect(reproduce(source).status).toBe(0);
   });
 
   test('stores, copies, patterns and waits', () => {
