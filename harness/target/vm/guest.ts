@@ -1,9 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import {
   closeSync,
+  existsSync,
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   rmdirSync,
   rmSync,
   writeFileSync,
@@ -123,7 +125,7 @@ class VmTarget implements Target {
 
   async start(tests: string[], handlers: SessionHandlers): Promise<Session> {
     const options = this.#options;
-    const folder = mkdtempSync(join(tmpdir(), 'vfio-conformance-'));
+    const folder = socketFolder();
     const resultsShare = join(options.resultsDir, 'guest');
     mkdirSync(resultsShare, { recursive: true });
     const rom = join(folder, 'option.rom');
@@ -193,6 +195,24 @@ class VmTarget implements Target {
     );
     return session;
   }
+}
+
+/**
+ * A folder for sockets, whose paths must be short, so not below the results. Those of supervisors
+ * that were killed are removed on the way.
+ */
+function socketFolder(): string {
+  const prefix = 'vfio-conformance-';
+  for (const name of readdirSync(tmpdir())) {
+    const owner = new RegExp(`^${prefix}(\\d+)-`).exec(name)?.[1];
+    if (owner && !existsSync(`/proc/${owner}`))
+      try {
+        rmSync(join(tmpdir(), name), { recursive: true, force: true });
+      } catch {
+        // another user's
+      }
+  }
+  return mkdtempSync(join(tmpdir(), `${prefix}${process.pid}-`));
 }
 
 /** Node's own threads cost more than they bring on emulated CPUs. */

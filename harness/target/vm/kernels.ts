@@ -155,7 +155,7 @@ function fromImage(name: string, vmlinuz: string): Kernel {
       `${vmlinuz} is not a Linux boot image (bzImage)`,
       'give arch/x86/boot/bzImage of a built kernel, or /boot/vmlinuz-VERSION',
     );
-  // …/boot/vmlinuz-R beside …/lib/modules/R; a tree's bzImage belongs to that tree.
+  // …/boot/vmlinuz-R beside …/lib/modules/R, or both in one folder; a tree's bzImage belongs to that tree.
   const boot = dirname(realpathSync(vmlinuz));
   const tree = resolve(boot, '../../..');
   if (existsSync(join(tree, 'include/config/kernel.release')))
@@ -163,14 +163,16 @@ function fromImage(name: string, vmlinuz: string): Kernel {
       `${vmlinuz} lies in a kernel build tree`,
       `give the tree itself: --kernel ${tree}`,
     );
-  const modules = join(dirname(boot), 'lib/modules', release);
-  const config = join(boot, `config-${release}`);
+  const present = (...paths: string[]): string | null => paths.find(existsSync) ?? null;
   return {
     name,
     release,
     vmlinuz,
-    modulesDir: existsSync(modules) ? modules : null,
-    config: existsSync(config) ? config : null,
+    modulesDir: present(
+      join(dirname(boot), 'lib/modules', release),
+      join(boot, 'lib/modules', release),
+    ),
+    config: present(join(boot, `config-${release}`)),
   };
 }
 
