@@ -38,23 +38,30 @@ const MAX_LINES = 2000;
 export function decodeRuns(runs: readonly RecordedRun[], maxLines = MAX_LINES): string[] {
   const tracker = new Tracker();
   const lines: string[] = [];
-  for (const call of timeline(runs)) {
+  const calls = timeline(runs);
+  const half = Math.floor(maxLines / 2);
+  const cut = calls.length > maxLines ? { from: half, to: calls.length - half } : undefined;
+  calls.forEach((call, position) => {
     const previous = runs[call.run - 1]?.run ?? -1;
     const missing = (runs[call.run]?.run ?? 0) - previous - 1;
     if (call.index === 0 && missing > 0) lines.push(`... ${missing} runs were not kept ...`);
-    lines.push(describeCall(call, tracker));
+    if (position === cut?.from) lines.push(`... ${cut.to - cut.from} calls are not shown ...`);
+    // What is not shown still opens and closes.
+    const hidden = cut && position >= cut.from && position < cut.to;
+    if (!hidden) lines.push(describeCall(call, tracker));
     tracker.apply(call);
-  }
-  if (lines.length <= maxLines) return lines;
-  const half = Math.floor(maxLines / 2);
-  const cut = lines.length - 2 * half;
-  return [...lines.slice(0, half), `... ${cut} calls are not shown ...`, ...lines.slice(-half)];
+  });
+  return lines;
 }
 
 /** One call as a line; the tracker knows what came before it. */
-export function describeCall(call: Call, tracker: Tracker): string {
+export function describeCall(
+  call: Call,
+  tracker: Tracker,
+  text: string = callText(call, tracker),
+): string {
   const place = call.place === '' ? '' : `[${call.place}] `;
-  return `${place}${callText(call, tracker)} = ${resultText(call, tracker)}`;
+  return `${place}${text} = ${resultText(call, tracker)}`;
 }
 
 /** Name and arguments alone. */

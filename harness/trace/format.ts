@@ -11,18 +11,32 @@ function bitCount(value: number): number {
   return bits;
 }
 
+/** The entries of sets of flags, those of several bits first: they would hide behind their bits. */
+const entriesByWidth = new WeakMap<Names, { name: string; mask: bigint }[]>();
+
+function byWidth(names: Names): { name: string; mask: bigint }[] {
+  let entries = entriesByWidth.get(names);
+  if (!entries) {
+    entries = Object.entries(names)
+      .filter(([, bits]) => bits !== 0)
+      .sort(([, a], [, b]) => bitCount(b) - bitCount(a))
+      .map(([name, bits]) => ({ name, mask: BigInt(bits) }));
+    entriesByWidth.set(names, entries);
+  }
+  return entries;
+}
+
 /** `A|B|0x100`: names of the bits that have one, the rest as a number; `zero` for none. */
 export function flagNames(value: bigint, names: Names, zero = '0'): string {
   const parts: string[] = [];
   let rest = value;
-  const byWidth = Object.entries(names).sort(([, a], [, b]) => bitCount(b) - bitCount(a));
-  for (const [name, bits] of byWidth) {
-    const mask = BigInt(bits);
-    if (mask === 0n || (rest & mask) !== mask) continue;
+  for (const { name, mask } of byWidth(names)) {
+    if (rest === 0n) break;
+    if ((rest & mask) !== mask) continue;
     parts.push(name);
     rest &= ~mask;
   }
-  parts.sort((a, b) => (names[a] ?? 0) - (names[b] ?? 0));
+  if (parts.length > 1) parts.sort((a, b) => (names[a] ?? 0) - (names[b] ?? 0));
   if (rest !== 0n) parts.push(hex(rest));
   return parts.length > 0 ? parts.join('|') : zero;
 }

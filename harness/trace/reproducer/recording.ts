@@ -39,9 +39,10 @@ export class Recording {
     for (const { run, index } of timeline(runs)) {
       const call = this.calls[run]?.[index];
       if (!call) continue;
+      const text = callText(call, tracker);
       this.#texts.set(call, {
-        line: describeCall(call, tracker),
-        text: callText(call, tracker),
+        line: describeCall(call, tracker, text),
+        text,
         ioctl: call.op.name === 'ioctl' ? tracker.ioctlOf(call) : undefined,
       });
       tracker.apply(call);

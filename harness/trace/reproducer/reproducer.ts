@@ -2,7 +2,7 @@
  * Recorded runs as one standalone C program which makes the same calls: numbers that an earlier
  * call returned (fds, addresses, pids) are taken from that call when the program runs.
  */
-import type { RecordedRun } from '../../shim/index.ts';
+import { decodeBlock, type RecordedRun } from '../../shim/index.ts';
 import { unfinished } from '../call.ts';
 import { stringAt } from '../tracker.ts';
 import { commentSafe, indent } from './c-text.ts';
@@ -22,11 +22,17 @@ export interface ReproducerOptions {
   failedAt?: bigint;
 }
 
+/** A program of more calls helps nobody, and takes long to write in an emulated machine. */
+const MAX_CALLS = 10_000;
+
 /** The program. Without any runs it does nothing, and ends with 1. */
 export function renderReproducer(
   runs: readonly RecordedRun[],
   options: ReproducerOptions = {},
 ): string {
+  const count = runs.reduce((sum, { block }) => sum + decodeBlock(block).ops.length, 0);
+  if (count > MAX_CALLS)
+    return `/* ${commentSafe(options.title ?? '')}: ${count} calls are too many for a program. */\n`;
   const writer = new Writer(new Recording(runs, options.failedAt));
   const { decisive } = writer.recording;
   if (decisive && unfinished(decisive))

@@ -38,6 +38,8 @@ function itemsOf(writer: Writer): Item[] {
 export function bodyStatements(writer: Writer): string[] {
   const tracker = new Tracker();
   const items = itemsOf(writer);
+  const hasActors = items.some(({ kind }) => kind === 'process');
+  /** What was open before each item: where a process began is worked out later. */
   const before: Tracker[] = [];
   const texts: string[][] = [];
   /** Where processes begin: texts to be put in front of an item. */
@@ -50,18 +52,17 @@ export function bodyStatements(writer: Writer): string[] {
   };
 
   items.forEach((item, index) => {
-    before.push(tracker.snapshot());
+    if (hasActors) before.push(tracker.snapshot());
     const lines: string[] = [];
     for (const [actor, other] of running)
       if (other.end <= item.start || other.where === item.where) lines.push(...join(actor, other));
     const [position = 0] = item.positions;
     if (item.kind === 'process') {
       const actor = actorNumber(writer, item, index, items, before, tracker, spawns);
-      const state = tracker.snapshot();
       writer.functions.push(
         `static void run_${position}(void)`,
         '{',
-        ...renderCalls(writer, position, state),
+        ...renderCalls(writer, position, tracker),
         '}',
         '',
       );
@@ -69,12 +70,9 @@ export function bodyStatements(writer: Writer): string[] {
       writer.actorRuns.push(position);
       running.set(actor, item);
     } else if (item.kind === 'thread') {
-      lines.push(...renderThreads(writer, item, tracker.snapshot()));
+      lines.push(...renderThreads(writer, item, tracker));
     } else {
-      lines.push(
-        ...renderCalls(writer, position, tracker.snapshot()),
-        ...reports(writer, position),
-      );
+      lines.push(...renderCalls(writer, position, tracker), ...reports(writer, position));
     }
     for (const run of item.positions)
       for (const call of writer.recording.calls[run] ?? []) tracker.apply(call);

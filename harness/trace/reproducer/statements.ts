@@ -144,7 +144,6 @@ function forkStatement(
   comment: string,
 ): string[] {
   const n = writer.recording.n(call);
-  const inner = state.snapshot();
   const first = call.index + 1;
   return [
     comment,
@@ -152,7 +151,7 @@ function forkStatement(
     '		pid_t pid = fork();',
     '',
     '		if (pid == 0) {',
-    ...range(writer, calls, first, first + childLength(call), inner).map((line) => `		${line}`),
+    ...range(writer, calls, first, first + childLength(call), state).map((line) => `		${line}`),
     '			_exit(0);',
     '		}',
     `		s->r[${n}] = pid < 0 ? -errno : pid;`,
