@@ -1,6 +1,14 @@
-import { existsSync, mkdirSync, readdirSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
-import { SetupError } from './failure.mjs';
+import { fileURLToPath } from 'node:url';
+import { exitWith, SetupError } from './failure.mjs';
 import { projectFolder } from './paths.mjs';
 
 /** ffi-rs holds native code: the bundle leaves it where npm put it. */
@@ -55,6 +63,19 @@ export function suitesModule(files) {
 }
 
 /**
+ * A guest of another run may be reading the bundle: it keeps the old one, whole, and an unchanged one
+ * is left alone.
+ * @param {string} path
+ * @param {Uint8Array} contents
+ */
+function replaceFile(path, contents) {
+  if (existsSync(path) && readFileSync(path).equals(contents)) return;
+  const draft = `${path}.${process.pid}`;
+  writeFileSync(draft, contents);
+  renameSync(draft, path);
+}
+
+/**
  * Bundles both sides into `dist/`: the guest starts one file instead of hundreds, and no file of
  * the executing side can end up in the supervisor unnoticed.
  */
@@ -73,6 +94,7 @@ export async function build() {
     external: EXTERNAL,
     banner: { js: REQUIRE_BANNER },
     logLevel: 'silent',
+    write: false,
   };
   const bundles = [
     { entry: 'harness/cli/main.ts', outfile: 'dist/cli.mjs' },
@@ -81,7 +103,8 @@ export async function build() {
   await Promise.all(
     bundles.map(async ({ entry, ...options }) => {
       try {
-        await esbuild.build({ ...common, ...options, entryPoints: [entry] });
+        const result = await esbuild.build({ ...common, ...options, entryPoints: [entry] });
+        for (const { path, contents } of result.outputFiles ?? []) replaceFile(path, contents);
       } catch (error) {
         const { errors } = /** @type {import('esbuild').BuildFailure} */ (error);
         if (!errors) throw error;
@@ -91,3 +114,6 @@ export async function build() {
     }),
   );
 }
+
+// `node setup/build.mjs`: the bundles alone, while working on the suites.
+if (process.argv[1] === fileURLToPath(import.meta.url)) await exitWith(build);

@@ -81,6 +81,7 @@ mkdir -p /dev/pts /dev/shm
 mount -t devpts devpts /dev/pts
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t debugfs debugfs /sys/kernel/debug
+mount -t tracefs tracefs /sys/kernel/tracing
 $busybox ifconfig lo up
 $busybox hostname vfio-conformance
 ln -sf /proc/self/fd /dev/fd
