@@ -1,5 +1,6 @@
 /** System calls as data, executed in C: the only way from this project into the kernel. */
 export { Actor } from './actor.ts';
+export { execAgain } from './actor-exec.ts';
 export type { ActorExit, ActorOptions, RlimitName } from './actor.ts';
 export { Data, Pointer, Ref } from './arguments.ts';
 export type { Arg } from './arguments.ts';

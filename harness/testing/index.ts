@@ -15,7 +15,7 @@ export * from '../pci/hotplug.ts';
 export * from '../pci/sysfs-write.ts';
 export * from '../pci/raw-config.ts';
 export * from '../pci/topology.ts';
-export { DmaMemory, ERRNO, KernelError, Program, sys } from '../shim/index.ts';
+export { DmaMemory, ERRNO, KernelError, Program, execAgain, sys } from '../shim/index.ts';
 export * from '../vfio/answer.ts';
 export * from '../vfio/capability-chain.ts';
 export * from '../vfio/config-model.ts';
