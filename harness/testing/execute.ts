@@ -125,8 +125,11 @@ export function runCase(
 
 /** An assertion or a refusal of the kernel's is a verdict about it; anything else is our own trouble. */
 function statusOf(error: unknown): 'fail' | 'error' {
+  // A matcher of our own throws an error of another name; it has both sides of the comparison too.
   const isVerdict =
-    error instanceof KernelError || (error instanceof Error && error.name === 'AssertionError');
+    error instanceof KernelError ||
+    (error instanceof Error &&
+      (error.name === 'AssertionError' || ('actual' in error && 'expected' in error)));
   return isVerdict ? 'fail' : 'error';
 }
 
