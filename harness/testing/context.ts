@@ -6,6 +6,7 @@ import { Container } from '../vfio/container.ts';
 import type { Device } from '../vfio/device.ts';
 import { Eventfd } from '../vfio/eventfd.ts';
 import { Group } from '../vfio/group.ts';
+import type { Mapping, Region } from '../vfio/region.ts';
 import { bindForTest, functionInRole } from './machine.ts';
 import type { Teardown } from './teardown.ts';
 
@@ -123,6 +124,13 @@ export class TestContext {
     const group = this.openGroup(role);
     if (isNew) group.setContainer(container);
     return { pci, group, device: this.openDevice(group, pci.bdf) };
+  };
+
+  /** A region mapped into this process; unmapped after the test, so that the device can be closed. */
+  readonly map = (region: Region, options?: Parameters<Region['map']>[0]): Mapping => {
+    const mapping = region.map(options);
+    this.defer(() => mapping.unmap());
+    return mapping;
   };
 
   /** Memory for DMA; freed after the test. */

@@ -4,18 +4,33 @@ export * from '../abi/pci-regs.ts';
 export * from '../abi/vfio.ts';
 export * from '../devices/edu.ts';
 export * from '../devices/igb.ts';
+export * from '../devices/scratch-registers.ts';
 export type * from '../devices/test-device.ts';
 export { KernelLog } from '../kernel/kmsg.ts';
 export { kernelAtLeast } from '../kernel/version.ts';
 export { lockedMemory } from '../kernel/memory-accounting.ts';
 export * from '../kernel/module-parameter.ts';
+export * from '../kernel/aligned-area.ts';
+export * from '../kernel/memory-areas.ts';
 export * from '../kernel/modules.ts';
+export * from '../kernel/wait-until.ts';
 export * from '../pci/binding.ts';
 export * from '../pci/hotplug.ts';
 export * from '../pci/sysfs-write.ts';
 export * from '../pci/raw-config.ts';
 export * from '../pci/topology.ts';
-export { DmaMemory, ERRNO, KernelError, Program, execAgain, sys } from '../shim/index.ts';
+export {
+  DmaMemory,
+  ERRNO,
+  KernelError,
+  Program,
+  execAgain,
+  runParallel,
+  sys,
+} from '../shim/index.ts';
+export * from '../pci/reset-method.ts';
+export * from '../pci/rom.ts';
+export * from '../pci/runtime-power.ts';
 export * from '../vfio/answer.ts';
 export * from '../vfio/capability-chain.ts';
 export * from '../vfio/config-model.ts';
@@ -28,10 +43,13 @@ export * from '../vfio/device.ts';
 export * from '../vfio/dma-program.ts';
 export * from '../vfio/eventfd.ts';
 export * from '../vfio/group.ts';
+export * from '../vfio/hot-reset.ts';
 export * from '../vfio/ioctl.ts';
+export * from '../vfio/ioeventfd.ts';
 export * from '../vfio/irqs.ts';
 export * from '../vfio/mapping-state.ts';
 export * from '../vfio/nodes.ts';
+export * from '../vfio/memory-decoding.ts';
 export * from '../vfio/region.ts';
 export { eventually } from './eventually.ts';
 export { expect } from './expect.ts';

@@ -87,7 +87,7 @@ export const TEST_DEVICES: MachineDevice[] = [
 /** What test devices need besides `-device`. */
 export const TEST_BACKENDS = [
   '-object',
-  'memory-backend-ram,id=ivshmem,size=1M,share=on',
+  'memory-backend-ram,id=ivshmem,size=8M,share=on',
   // Native hotplug: with ACPI's, bus and hot resets fail (the data link layer is never seen active).
   '-global',
   'ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off',
