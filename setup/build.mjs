@@ -100,7 +100,7 @@ export async function build() {
     { entry: 'harness/cli/main.ts', outfile: 'dist/cli.mjs' },
     { entry: 'harness/worker/main.ts', outfile: 'dist/worker.mjs', plugins: [suitesPlugin()] },
   ];
-  await Promise.all(
+  const built = Promise.all(
     bundles.map(async ({ entry, ...options }) => {
       try {
         const result = await esbuild.build({ ...common, ...options, entryPoints: [entry] });
@@ -113,6 +113,8 @@ export async function build() {
       }
     }),
   );
+  // Its service process would stay for as long as the run that follows.
+  await built.finally(() => esbuild.stop());
 }
 
 // `node setup/build.mjs`: the bundles alone, while working on the suites.
