@@ -85,6 +85,13 @@ export class TestContext {
     return group;
   };
 
+  /** Opens a group by its number: for devices that have no role, such as virtual functions. */
+  readonly openFreshGroup = (number: string): Group => {
+    const group = Group.open(number);
+    this.defer(() => group.close());
+    return group;
+  };
+
   /** A container of an IOMMU type with the group of the test's device in it. */
   readonly containerOfType = (type: number): Container => {
     const container = this.emptyContainer();

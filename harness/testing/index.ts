@@ -16,6 +16,7 @@ export * from '../kernel/modules.ts';
 export * from '../kernel/wait-until.ts';
 export * from '../pci/binding.ts';
 export * from '../pci/hotplug.ts';
+export * from '../pci/sriov.ts';
 export * from '../pci/sysfs-write.ts';
 export * from '../pci/raw-config.ts';
 export * from '../pci/topology.ts';
