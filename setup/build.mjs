@@ -23,7 +23,7 @@ const REQUIRE_BANNER =
  * being named anywhere.
  * @returns {import('esbuild').Plugin}
  */
-function suitesPlugin() {
+function suitesPlugin(folder = 'suites') {
   return {
     name: 'suites',
     setup(build) {
@@ -32,7 +32,7 @@ function suitesPlugin() {
         namespace: 'suites',
       }));
       build.onLoad({ filter: /.*/, namespace: 'suites' }, () => ({
-        contents: suitesModule(listSuites()),
+        contents: suitesModule(listSuites(folder)),
         resolveDir: projectFolder,
         loader: 'js',
       }));
@@ -40,12 +40,15 @@ function suitesPlugin() {
   };
 }
 
-/** @returns {string[]} the suite files, relative to the project */
-export function listSuites() {
-  const folder = join(projectFolder, 'suites');
-  if (!existsSync(folder)) return [];
-  return readdirSync(folder, { recursive: true })
-    .map((path) => `suites/${path}`)
+/**
+ * @param {string} folder relative to the project
+ * @returns {string[]} the suite files in it, relative to the project
+ */
+export function listSuites(folder = 'suites') {
+  const path = join(projectFolder, folder);
+  if (!existsSync(path)) return [];
+  return readdirSync(path, { recursive: true })
+    .map((file) => `${folder}/${file}`)
     .filter((path) => path.endsWith('.test.ts'))
     .sort();
 }
@@ -60,6 +63,17 @@ export function suitesModule(files) {
     return `  { file: ${name}, load: () => import(${JSON.stringify(`./${file}`)}) },\n`;
   });
   return `export const suiteFiles = [\n${entries.join('')}];\n`;
+}
+
+const CLI = { entry: 'harness/cli/main.ts', outfile: 'dist/cli.mjs' };
+
+/**
+ * The bundle of the worker with the suites of a folder.
+ * @param {string} suites relative to the project
+ * @param {string} outfile
+ */
+export function worker(suites, outfile) {
+  return { entry: 'harness/worker/main.ts', outfile, plugins: [suitesPlugin(suites)] };
 }
 
 /**
@@ -79,7 +93,7 @@ function replaceFile(path, contents) {
  * Bundles both sides into `dist/`: the guest starts one file instead of hundreds, and no file of
  * the executing side can end up in the supervisor unnoticed.
  */
-export async function build() {
+export async function build(bundles = [CLI, worker('suites', 'dist/worker.mjs')]) {
   // Not at the top: this module is loaded before the npm packages are there.
   const esbuild = await import('esbuild');
   mkdirSync(join(projectFolder, 'dist'), { recursive: true });
@@ -96,10 +110,6 @@ export async function build() {
     logLevel: 'silent',
     write: false,
   };
-  const bundles = [
-    { entry: 'harness/cli/main.ts', outfile: 'dist/cli.mjs' },
-    { entry: 'harness/worker/main.ts', outfile: 'dist/worker.mjs', plugins: [suitesPlugin()] },
-  ];
   const built = Promise.all(
     bundles.map(async ({ entry, ...options }) => {
       try {

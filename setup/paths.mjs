@@ -11,6 +11,10 @@ export const cacheFolder = join(
   'vfio-conformance',
 );
 
+/** The worker with its suites; the project's own end-to-end tests put one with other suites in its place. */
+export const workerBundle =
+  process.env.VFIO_CONFORMANCE_WORKER || join(projectFolder, 'dist/worker.mjs');
+
 /**
  * These modules run from `setup/` and, bundled, from `dist/`: both lie one level below the project.
  * @param {string} here

@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { projectFolder } from '../../setup/paths.mjs';
+import { workerBundle } from '../../setup/paths.mjs';
 import type { TestMeta } from '../protocol/events.ts';
 import { SetupError } from '../target/errors.ts';
 
@@ -10,11 +9,10 @@ import { SetupError } from '../target/errors.ts';
  * neither root nor a device.
  */
 export async function listTests(): Promise<TestMeta[]> {
-  const worker = join(projectFolder, 'dist/worker.mjs');
-  if (!existsSync(worker)) {
-    throw new SetupError(`${worker} is missing: the suites are not bundled`, 'run `npm run setup`');
+  if (!existsSync(workerBundle)) {
+    throw new SetupError(`${workerBundle} is missing: the suites are not bundled`, 'run `npm run setup`');
   }
-  const child = spawn(process.execPath, ['--enable-source-maps', worker, '--list'], {
+  const child = spawn(process.execPath, ['--enable-source-maps', workerBundle, '--list'], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const out: Buffer[] = [];

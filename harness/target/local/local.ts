@@ -4,7 +4,7 @@ import type { Socket } from 'node:net';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { projectFolder } from '../../../setup/paths.mjs';
+import { workerBundle } from '../../../setup/paths.mjs';
 import { encodeLine, PROTOCOL_VERSION } from '../../protocol/events.ts';
 import { spawnDependent } from '../death.ts';
 import { onLines } from '../lines.ts';
@@ -39,7 +39,7 @@ export function prepareLocal(options: LocalOptions): Target {
     start(tests, handlers) {
       const child = spawnDependent(
         process.execPath,
-        ['--enable-source-maps', join(projectFolder, 'dist/worker.mjs'), '--channel', 'fd:3'],
+        ['--enable-source-maps', workerBundle, '--channel', 'fd:3'],
         // The fourth is a socket pair: the worker reads and writes it synchronously.
         ['ignore', 'pipe', 'pipe', 'pipe'],
       );

@@ -16,7 +16,7 @@ import { tmpdir } from 'node:os';
 import { join, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SetupError } from '../../../setup/failure.mjs';
-import { projectFolder } from '../../../setup/paths.mjs';
+import { projectFolder, workerBundle } from '../../../setup/paths.mjs';
 import { encodeLine, PROTOCOL_VERSION } from '../../protocol/events.ts';
 import { onLines } from '../lines.ts';
 import type { Reply, Session, SessionEnd, SessionHandlers, Target } from '../target.ts';
@@ -148,7 +148,7 @@ class VmTarget implements Target {
           ' ',
         ),
         MODULES_DIR: this.#kernel.modulesDir ?? '',
-        WORKER: [process.execPath, ...WORKER_FLAGS, join(projectFolder, 'dist/worker.mjs')]
+        WORKER: [process.execPath, ...WORKER_FLAGS, workerBundle]
           .map(shellQuote)
           .join(' '),
         BEFORE: options.before ?? '',
