@@ -65,10 +65,12 @@ export function runCase(
   recorder.begin();
 
   let thrown: unknown;
+  let failedAt: bigint | undefined;
   try {
     testCase.body(new TestContext(testCase.role, teardown, provoked));
   } catch (error) {
     thrown = error ?? new Error('the test threw nothing');
+    failedAt = process.hrtime.bigint();
   }
   const teardownErrors = teardown.run();
   const after = footprint();
@@ -92,7 +94,7 @@ export function runCase(
       ...failure,
       calls: decodeRuns(runs),
       hints: meta.fixes.map((fix) => `you may be missing ${fix}`),
-      reproducer: renderReproducer(runs, { title: `${meta.id}: ${meta.title}` }),
+      reproducer: renderReproducer(runs, { title: `${meta.id}: ${meta.title}`, failedAt }),
     },
     ...(teardownErrors.length > 0 && {
       abort: teardownErrors.map(({ message }) => message).join('; '),

@@ -113,7 +113,17 @@ describe('listing', () => {
     const args = [join(projectFolder, 'dist/cli.mjs'), 'list', '--json'];
     const isRoot = process.getuid?.() === 0;
     const [command, ...rest] = isRoot
-      ? ['setpriv', '--reuid=65534', '--regid=65534', '--clear-groups', process.execPath, ...args]
+      ? [
+          'setpriv',
+          '--reuid=65534',
+          '--regid=65534',
+          '--clear-groups',
+          // A checkout below /root is nothing to nobody else.
+          '--inh-caps=-all,+dac_read_search',
+          '--ambient-caps=-all,+dac_read_search',
+          process.execPath,
+          ...args,
+        ]
       : [process.execPath, ...args];
     const list = JSON.parse(execFileSync(command!, rest, { encoding: 'utf8' })) as unknown[];
     expect(list.length).toBeGreaterThan(30);
