@@ -2,11 +2,14 @@
 export * from '../abi/libc.ts';
 export * from '../abi/pci-regs.ts';
 export * from '../abi/vfio.ts';
+export * from '../devices/e1000e.ts';
 export * from '../devices/edu.ts';
 export * from '../devices/igb.ts';
 export * from '../devices/scratch-registers.ts';
 export type * from '../devices/test-device.ts';
 export { KernelLog } from '../kernel/kmsg.ts';
+export * from '../devices/interrupt-devices.ts';
+export * from '../kernel/interrupts.ts';
 export { kernelAtLeast } from '../kernel/version.ts';
 export { lockedMemory } from '../kernel/memory-accounting.ts';
 export * from '../kernel/module-parameter.ts';

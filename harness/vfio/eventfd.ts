@@ -1,6 +1,12 @@
+import { readFileSync } from 'node:fs';
 import { sys } from '../shim/index.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, POLLIN } from '../abi/libc.ts';
 import { Answer } from './answer.ts';
+
+/** How long a signal may take on a busy emulator before it counts as lost. */
+const SOON_MS = 10_000;
+/** How long is waited for a signal that must not come. */
+const QUIET_MS = 30;
 
 /** An eventfd (man 2 eventfd), non-blocking unless told otherwise. */
 export class Eventfd {
@@ -24,8 +30,32 @@ export class Eventfd {
     return result > 0 ? this.take() : 0;
   }
 
+  /** The counter once a signal that must come has come; 0 if it is lost. */
+  soon(): number {
+    return this.wait(SOON_MS);
+  }
+
+  /** The counter after a short while in which no signal must come: 0 if none did. */
+  quiet(): number {
+    return this.wait(QUIET_MS);
+  }
+
+  /** What poll() reports at once of `events`. */
+  poll(events = POLLIN): number {
+    return sys.poll([{ fd: this.fd, events }], 0).revents[0] ?? 0;
+  }
+
+  /**
+   * The kernel's number for it: the lowest free one when it was made. A number that comes back
+   * after close() shows that nobody holds the eventfd any more.
+   */
+  get id(): number {
+    const text = readFileSync(`/proc/self/fdinfo/${this.fd}`, 'utf8');
+    return Number(/^eventfd-id:\s*(\d+)$/m.exec(text)?.[1] ?? NaN);
+  }
+
   /** Adds to the counter, as the kernel does when it signals. */
-  signal(value = 1): void {
+  signal(value: number | bigint = 1): void {
     const buffer = Buffer.alloc(8);
     buffer.writeBigUInt64LE(BigInt(value));
     new Answer('write to an eventfd', sys.write(this.fd, buffer), undefined).must();

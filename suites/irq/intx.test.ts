@@ -1,37 +1,16 @@
 import {
-  Edu,
   Irqs,
-  VFIO_DEVICE_GET_IRQ_INFO,
   VFIO_DEVICE_SET_IRQS,
-  VFIO_IRQ_INFO_AUTOMASKED,
-  VFIO_IRQ_INFO_EVENTFD,
-  VFIO_IRQ_INFO_MASKABLE,
   VFIO_PCI_INTX_IRQ_INDEX,
+  eduDriver,
   expect,
+  interruptHandlers,
+  lineDriver,
   test,
 } from '../../harness/testing/index.ts';
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
-/** How long an interrupt may take before it counts as lost, and how long none must come. */
-const SOON = 5000;
-const QUIET = 50;
-
-test(
-  'irq.intx.info',
-  'INTx is one interrupt with an eventfd that is masked when it fires',
-  {
-    covers: [VFIO_DEVICE_GET_IRQ_INFO],
-    source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_ioctl_get_irq_info()',
-    device: 'edu',
-  },
-  ({ device }) => {
-    const info = device.irqInfo(VFIO_PCI_INTX_IRQ_INDEX);
-    expect(info.count).toBe(1);
-    expect(info.flags).toBe(
-      VFIO_IRQ_INFO_EVENTFD | VFIO_IRQ_INFO_MASKABLE | VFIO_IRQ_INFO_AUTOMASKED,
-    );
-  },
-);
+const LINE_DEVICES = ['edu', 'e1000e', 'igb'];
 
 test(
   'irq.intx.automask',
@@ -39,25 +18,227 @@ test(
   {
     covers: [VFIO_DEVICE_SET_IRQS],
     source: `${INTRS} vfio_intx_handler()`,
+    devices: LINE_DEVICES,
+  },
+  (t) => {
+    const driver = lineDriver(t);
+    const signal = t.eventfd();
+    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
+    intx.enable([signal]);
+    expect(signal.quiet(), 'nothing was raised yet').toBe(0);
+    driver.raise();
+    expect(signal.soon()).toBe(1);
+    expect(signal.quiet()).toBe(0);
+    intx.unmask();
+    expect(signal.soon(), 'the line is still high: unmask fires again').toBe(1);
+    expect(signal.quiet()).toBe(0);
+    driver.acknowledge();
+    intx.unmask();
+    expect(signal.quiet(), 'the line is low: unmask is silent').toBe(0);
+    driver.raise();
+    expect(signal.soon()).toBe(1);
+    driver.acknowledge();
+    intx.disable();
+  },
+);
+
+test(
+  'irq.intx.raised-while-masked',
+  'an interrupt raised while INTx is masked is delivered by the unmask, an acknowledged one is not',
+  {
+    covers: [VFIO_DEVICE_SET_IRQS.flag('VFIO_IRQ_SET_ACTION_MASK')],
+    source: `${INTRS} vfio_pci_intx_unmask_handler()`,
+    devices: LINE_DEVICES,
+  },
+  (t) => {
+    const driver = lineDriver(t);
+    const signal = t.eventfd();
+    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
+    intx.enable([signal]);
+    intx.mask();
+    intx.mask();
+    driver.raise();
+    expect(signal.quiet()).toBe(0);
+    intx.unmask();
+    expect(signal.soon()).toBe(1);
+    driver.acknowledge();
+    intx.unmask();
+    intx.mask();
+    driver.raise();
+    driver.acknowledge();
+    intx.unmask();
+    expect(signal.quiet()).toBe(0);
+  },
+);
+
+test(
+  'irq.intx.unmask-while-unmasked',
+  'unmasking what is not masked does nothing',
+  { covers: [VFIO_DEVICE_SET_IRQS], source: `${INTRS} vfio_pci_intx_unmask_handler()`, device: 'edu' },
+  (t) => {
+    const edu = eduDriver(t);
+    const signal = t.eventfd();
+    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
+    intx.enable([signal]);
+    for (let round = 0; round < 3; round++) intx.unmask();
+    expect(signal.quiet()).toBe(0);
+    edu.raise();
+    expect(signal.soon()).toBe(1);
+    edu.acknowledge();
+  },
+);
+
+test(
+  'irq.intx.bools',
+  'a true bool masks and unmasks INTx, a false one leaves it as it is',
+  {
+    covers: [VFIO_DEVICE_SET_IRQS.flag('VFIO_IRQ_SET_DATA_BOOL')],
+    source: [`${INTRS} vfio_pci_set_intx_mask()`, `${INTRS} vfio_pci_set_intx_unmask()`],
     device: 'edu',
   },
-  ({ device, eventfd }) => {
-    const edu = new Edu(device);
-    const signal = eventfd();
-    const intx = new Irqs(device, VFIO_PCI_INTX_IRQ_INDEX);
+  (t) => {
+    const edu = eduDriver(t);
+    const signal = t.eventfd();
+    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
+    intx.enable([signal]);
+    expect(intx.tryBools([0], 'mask')).toSucceed(0);
+    edu.raise();
+    expect(signal.soon(), 'false did not mask').toBe(1);
+    expect(intx.tryBools([0], 'unmask')).toSucceed(0);
+    expect(signal.quiet(), 'false did not unmask').toBe(0);
+    for (const truth of [1, 2, 0x80, 0xff]) {
+      expect(intx.tryBools([truth], 'unmask')).toSucceed(0);
+      expect(signal.soon(), `${truth} unmasked`).toBe(1);
+    }
+    edu.acknowledge();
+    intx.unmask();
+    expect(intx.tryBools([1], 'mask')).toSucceed(0);
+    edu.raise();
+    expect(signal.quiet(), 'true masked').toBe(0);
+    expect(intx.tryBools([1], 'unmask')).toSucceed(0);
+    expect(signal.soon()).toBe(1);
+  },
+);
+
+test(
+  'irq.intx.still-pending-stays-masked',
+  'an unmask that finds the line high signals once and leaves INTx masked',
+  { covers: [VFIO_DEVICE_SET_IRQS], source: `${INTRS} vfio_pci_intx_unmask_handler()`, device: 'edu' },
+  (t) => {
+    const edu = eduDriver(t);
+    const signal = t.eventfd();
+    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
     intx.enable([signal]);
     edu.raise();
-    expect(signal.wait(SOON)).toBe(1);
-    expect(signal.wait(QUIET)).toBe(0);
-    intx.unmask();
-    expect(signal.wait(SOON), 'the line is still high: unmask fires again').toBe(1);
+    expect(signal.soon()).toBe(1);
+    for (let round = 0; round < 20; round++) intx.unmask();
+    expect(signal.quiet(), 'each unmask signalled exactly once').toBe(20);
     edu.acknowledge();
     intx.unmask();
-    expect(signal.wait(QUIET), 'the line is low: unmask is silent').toBe(0);
-    edu.raise();
-    expect(signal.wait(SOON)).toBe(1);
-    edu.acknowledge();
+    expect(signal.quiet()).toBe(0);
+  },
+);
+
+test(
+  'irq.intx.raised-before-enable',
+  'an interrupt already pending when INTx is enabled is delivered then',
+  { covers: [VFIO_DEVICE_SET_IRQS], source: `${INTRS} vfio_intx_enable()`, devices: LINE_DEVICES },
+  (t) => {
+    const COMMAND = 4;
+    const DISABLE_INTX = 0x400;
+    const driver = lineDriver(t);
+    const signal = t.eventfd();
+    const { config } = t.device;
+    const command = config.read16(COMMAND);
+    // The line is shared with the host's devices: held back until somebody listens.
+    config.write16(COMMAND, command | DISABLE_INTX);
+    driver.raise();
+    config.write16(COMMAND, command | DISABLE_INTX);
+    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
+    intx.enable([signal]);
+    expect(signal.quiet(), 'enabled masked').toBe(0);
+    config.write16(COMMAND, command);
+    expect(signal.soon()).toBe(1);
+    driver.acknowledge();
+  },
+);
+
+test(
+  'irq.intx.disable-enable',
+  'INTx can be disabled and enabled again, unmasked and with another eventfd each time',
+  { covers: [VFIO_DEVICE_SET_IRQS], source: `${INTRS} vfio_intx_disable()`, devices: LINE_DEVICES },
+  (t) => {
+    const driver = lineDriver(t);
+    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
+    const signals = Array.from({ length: 5 }, () => t.eventfd());
+    for (const [round, signal] of signals.entries()) {
+      intx.enable([signal]);
+      expect(interruptHandlers(t.pci.bdf)).toEqual([`vfio-intx(${t.pci.bdf})`]);
+      driver.raise();
+      expect(signal.soon(), `round ${round}`).toBe(1);
+      driver.acknowledge();
+      // Masked now: that must not outlive the disable.
+      intx.disable();
+      expect(interruptHandlers(t.pci.bdf)).toEqual([]);
+    }
+    expect(signals.map((signal) => signal.take())).toEqual([0, 0, 0, 0, 0]);
+  },
+);
+
+test(
+  'irq.intx.disabled-is-silent',
+  'after INTx is disabled neither the device nor the user reaches the eventfd',
+  {
+    covers: [VFIO_DEVICE_SET_IRQS.fails('EINVAL')],
+    source: `${INTRS} vfio_pci_set_intx_trigger()`,
+    devices: LINE_DEVICES,
+  },
+  (t) => {
+    const driver = lineDriver(t);
+    const signal = t.eventfd();
+    const unmask = t.eventfd();
+    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
+    intx.enable([signal]);
+    intx.unmaskBy(unmask);
+    intx.mask();
     intx.disable();
-    edu.unmap();
+    expect(intx.tryPlain('trigger', 0, 0), 'disabled already').toFailWith('EINVAL');
+    expect(intx.tryPlain('trigger')).toFailWith('EINVAL');
+    expect(intx.tryPlain('mask')).toFailWith('EINVAL');
+    expect(intx.tryPlain('unmask')).toFailWith('EINVAL');
+    expect(intx.tryEventfds([unmask], 0, 'unmask')).toFailWith('EINVAL');
+    expect(intx.tryEventfds([null], 0, 'unmask')).toFailWith('EINVAL');
+    driver.raise();
+    unmask.signal();
+    expect(signal.quiet()).toBe(0);
+    expect(unmask.take(), 'nobody reads the unmask eventfd any more').toBe(1);
+    driver.acknowledge();
+  },
+);
+
+test(
+  'irq.intx.close-disables',
+  'closing the device takes its INTx handler away, and opening it again starts unmasked',
+  {
+    covers: [VFIO_DEVICE_SET_IRQS],
+    source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_disable()',
+    device: 'edu',
+  },
+  (t) => {
+    const signal = t.eventfd();
+    const first = t.group.getDevice(t.pci.bdf);
+    const intx = new Irqs(first, VFIO_PCI_INTX_IRQ_INDEX);
+    intx.enable([signal]);
+    intx.mask();
+    expect(interruptHandlers(t.pci.bdf)).toHaveLength(1);
+    first.close();
+    expect(interruptHandlers(t.pci.bdf)).toEqual([]);
+    const edu = eduDriver(t);
+    edu.raise();
+    expect(signal.quiet()).toBe(0);
+    edu.acknowledge();
+    new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX).enable([signal]);
+    edu.raise();
+    expect(signal.soon()).toBe(1);
   },
 );

@@ -1,0 +1,29 @@
+import { existsSync, readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+
+/** The names of the interrupt handlers in /proc/interrupts that mention `text`, in order. */
+export function interruptHandlers(text: string): string[] {
+  return readFileSync('/proc/interrupts', 'utf8')
+    .split('\n')
+    .filter((line) => line.includes(text))
+    .flatMap((line) => line.match(/[\w-]+(?:\[\d+\])?\([^)]*\)/g) ?? [])
+    .filter((name) => name.includes(text));
+}
+
+/** How often the interrupt with this handler has reached a processor, all processors together. */
+export function interruptsTaken(handler: string): number {
+  const line = readFileSync('/proc/interrupts', 'utf8')
+    .split('\n')
+    .find((candidate) => candidate.includes(handler));
+  const counts = /^\s*\w+:((?:\s+\d+)+)\s/.exec(line ?? '')?.[1] ?? '';
+  return counts
+    .trim()
+    .split(/\s+/)
+    .reduce((sum, count) => sum + Number(count), 0);
+}
+
+/** The message-signalled interrupts that the kernel has allocated for a function (sysfs `msi_irqs`). */
+export function allocatedMessages(pci: { path: string }): number {
+  const directory = join(pci.path, 'msi_irqs');
+  return existsSync(directory) ? readdirSync(directory).length : 0;
+}
