@@ -80,6 +80,14 @@ export class Edu implements DmaDevice, InterruptDevice {
     this.bar.store32(INTERRUPT_ACKNOWLEDGE, this.bar.load32(INTERRUPT_STATUS));
   }
 
+  raiseIn(program: Program): void {
+    program.store(32, this.bar.address + BigInt(INTERRUPT_RAISE), 1);
+  }
+
+  acknowledgeIn(program: Program): void {
+    program.store(32, this.bar.address + BigInt(INTERRUPT_ACKNOWLEDGE), 0xffff_ffff);
+  }
+
   /** The bits raised and not yet acknowledged. */
   interruptStatus(): number {
     return this.bar.load32(INTERRUPT_STATUS);
@@ -101,9 +109,16 @@ export class Edu implements DmaDevice, InterruptDevice {
     const TIMEOUT_NS = 20_000_000_000n;
     const program = new Program();
     this.#dma(program, from, to, count, command);
-    const done = program.wait(64, this.bar.address + BigInt(DMA_COMMAND), DMA_START, 0n, TIMEOUT_NS);
+    const done = program.wait(
+      64,
+      this.bar.address + BigInt(DMA_COMMAND),
+      DMA_START,
+      0n,
+      TIMEOUT_NS,
+    );
     program.run();
     const result = program.result(done);
-    if (result < 0) throw new KernelError(Number(result), 'waiting for the end of an edu DMA transfer');
+    if (result < 0)
+      throw new KernelError(Number(result), 'waiting for the end of an edu DMA transfer');
   }
 }

@@ -1,3 +1,4 @@
+import type { Program } from '../shim/index.ts';
 import type { Device } from '../vfio/device.ts';
 import { enableDevice } from '../vfio/config-space.ts';
 import type { Mapping } from '../vfio/region.ts';
@@ -7,10 +8,6 @@ const STATUS = 0x0008;
 const GPIE = 0x1514;
 const GPIE_MULTIPLE_MSIX = 0x10;
 const GPIE_PBA = 0x8000_0000;
-const ICR = 0x1500;
-const ICS = 0x1504;
-const IMS = 0x1508;
-const IMC = 0x150c;
 const EICS = 0x1520;
 const EIMS = 0x1524;
 const EIMC = 0x1528;
@@ -42,39 +39,18 @@ export class Igb implements InterruptDevice {
     this.bar.store32(EIMS, ALL);
   }
 
+  raiseIn(program: Program, vector = 0): void {
+    program.store(32, this.bar.address + BigInt(EICS), 1 << vector);
+  }
+
+  acknowledgeIn(program: Program): void {
+    program.store(32, this.bar.address + BigInt(EICR), ALL);
+    program.store(32, this.bar.address + BigInt(EIMS), ALL);
+  }
+
   /** No vector may interrupt any more. */
   silence(): void {
     this.bar.store32(EIMC, ALL);
-  }
-
-  unmap(): void {
-    this.bar.unmap();
-  }
-}
-
-/** The same device with one interrupt for all causes: INTx or MSI. */
-export class IgbLine implements InterruptDevice {
-  readonly bar: Mapping;
-
-  /** Maps BAR 0, switches on memory decoding and bus mastering, and leaves MSI-X mode. */
-  constructor(device: Device) {
-    enableDevice(device);
-    this.bar = device.region(0).map();
-    this.bar.store32(GPIE, 0);
-    this.acknowledge();
-  }
-
-  raise(): void {
-    const LINK_CHANGE = 1 << 2;
-    this.bar.store32(IMS, LINK_CHANGE);
-    this.bar.store32(ICS, LINK_CHANGE);
-  }
-
-  acknowledge(): void {
-    const EVERY_CAUSE = 0xffff_ffff;
-    this.bar.store32(IMC, EVERY_CAUSE);
-    this.bar.store32(ICR, EVERY_CAUSE);
-    this.bar.load32(ICR);
   }
 
   unmap(): void {

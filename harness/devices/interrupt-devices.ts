@@ -1,7 +1,7 @@
 import type { Device } from '../vfio/device.ts';
-import { E1000e } from './e1000e.ts';
+import { E1000e, E1000eLine } from './e1000e.ts';
 import { Edu } from './edu.ts';
-import { Igb, IgbLine } from './igb.ts';
+import { Igb } from './igb.ts';
 import type { InterruptDevice } from './test-device.ts';
 
 /** A test's device and what it owes after it, as a test's context offers them. */
@@ -27,8 +27,7 @@ function owned<T extends MappedInterruptDevice>(defer: Owner['defer'], driver: T
 
 /** Drives the device in a role by its one INTx or MSI interrupt. */
 export function lineDriver({ role, device, defer }: Owner): MappedInterruptDevice {
-  if (role === 'igb') return owned(defer, new IgbLine(device));
-  if (role === 'e1000e') return owned(defer, new E1000e(device));
+  if (role === 'e1000e') return owned(defer, new E1000eLine(device));
   return owned(defer, new Edu(device));
 }
 

@@ -1,3 +1,5 @@
+import type { Program } from '../shim/index.ts';
+
 /** What a suite wants of a device that it drives itself; one file a device implements it. */
 export interface DmaDevice {
   /** Copies `count` bytes from memory at `iova` into the device. Returns when the device says it is done. */
@@ -14,4 +16,9 @@ export interface InterruptDevice {
   raise(vector?: number): void;
   /** Tells the device that the interrupt was seen, so that a level-triggered line falls. */
   acknowledge(): void;
+
+  /** Adds {@link raise} to a program, for loops of many interrupts. */
+  raiseIn(program: Program, vector?: number): void;
+  /** Adds {@link acknowledge} to a program. */
+  acknowledgeIn(program: Program): void;
 }

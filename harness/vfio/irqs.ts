@@ -64,11 +64,7 @@ export class Irqs {
   }
 
   /** DATA_EVENTFD: one eventfd a vector. */
-  tryEventfds(
-    eventfds: readonly EventfdLike[],
-    start = 0,
-    action: IrqAction = 'trigger',
-  ): Answer {
+  tryEventfds(eventfds: readonly EventfdLike[], start = 0, action: IrqAction = 'trigger'): Answer {
     return this.device.trySetIrqs({
       flags: VFIO_IRQ_SET_DATA_EVENTFD | IRQ_ACTIONS[action],
       index: this.index,

@@ -170,7 +170,11 @@ test(
   ({ device, eventfd }) => {
     const all = () => Array.from({ length: 5 }, (_, index) => device.irqInfo(index));
     const before = all();
-    for (const index of [VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX]) {
+    for (const index of [
+      VFIO_PCI_INTX_IRQ_INDEX,
+      VFIO_PCI_MSI_IRQ_INDEX,
+      VFIO_PCI_MSIX_IRQ_INDEX,
+    ]) {
       const irqs = new Irqs(device, index);
       irqs.enable([eventfd()]);
       expect(all()).toEqual(before);

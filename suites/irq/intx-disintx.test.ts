@@ -15,7 +15,7 @@ import {
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
 const CONFIG_WRITE = 'drivers/vfio/pci/vfio_pci_config.c vfio_basic_config_write()';
 const CVE_DISINTX = ['CVE-2024-26810', '810cd4bb5345'];
-const LINE_DEVICES = ['edu', 'e1000e', 'igb'];
+const LINE_DEVICES = ['edu', 'edu-rp', 'e1000e'];
 const PCI_STATUS = 6;
 const STATUS_INTERRUPT = 1 << 3;
 const DISABLE_INTX = 1 << 10;
@@ -59,7 +59,11 @@ test(
 test(
   'irq.intx.disintx.beats-unmask',
   'no unmask, by call or by eventfd, lets an interrupt through while DisINTx is set',
-  { covers: [VFIO_DEVICE_SET_IRQS], source: `${INTRS} vfio_pci_intx_unmask_handler()`, device: 'edu' },
+  {
+    covers: [VFIO_DEVICE_SET_IRQS],
+    source: `${INTRS} vfio_pci_intx_unmask_handler()`,
+    device: 'edu',
+  },
   (t) => {
     const edu = eduDriver(t);
     const signal = t.eventfd();

@@ -10,7 +10,7 @@ import {
 } from '../../harness/testing/index.ts';
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
-const LINE_DEVICES = ['edu', 'e1000e', 'igb'];
+const LINE_DEVICES = ['edu', 'edu-rp', 'e1000e'];
 
 test(
   'irq.intx.automask',
@@ -74,7 +74,11 @@ test(
 test(
   'irq.intx.unmask-while-unmasked',
   'unmasking what is not masked does nothing',
-  { covers: [VFIO_DEVICE_SET_IRQS], source: `${INTRS} vfio_pci_intx_unmask_handler()`, device: 'edu' },
+  {
+    covers: [VFIO_DEVICE_SET_IRQS],
+    source: `${INTRS} vfio_pci_intx_unmask_handler()`,
+    device: 'edu',
+  },
   (t) => {
     const edu = eduDriver(t);
     const signal = t.eventfd();
@@ -123,7 +127,11 @@ test(
 test(
   'irq.intx.still-pending-stays-masked',
   'an unmask that finds the line high signals once and leaves INTx masked',
-  { covers: [VFIO_DEVICE_SET_IRQS], source: `${INTRS} vfio_pci_intx_unmask_handler()`, device: 'edu' },
+  {
+    covers: [VFIO_DEVICE_SET_IRQS],
+    source: `${INTRS} vfio_pci_intx_unmask_handler()`,
+    device: 'edu',
+  },
   (t) => {
     const edu = eduDriver(t);
     const signal = t.eventfd();

@@ -50,7 +50,10 @@ const INDEXES = {
   req: VFIO_PCI_REQ_IRQ_INDEX,
 };
 
-function answersOf(name: keyof typeof INDEXES, action: IrqAction): Pick<Row, 'disabled' | 'enabled'> {
+function answersOf(
+  name: keyof typeof INDEXES,
+  action: IrqAction,
+): Pick<Row, 'disabled' | 'enabled'> {
   if (action === 'trigger') return name === 'err' || name === 'req' ? NOTICES : VECTORS;
   if (name !== 'intx') return NEVER;
   const eventfd = action === 'unmask' ? 'ok' : 'ENOTTY';
@@ -85,7 +88,11 @@ for (const { name, index, action, disabled, enabled } of ROWS) {
     `irq.set.matrix.${name}.${action}`,
     `${action} of the ${name.toUpperCase()} index takes the data that its state allows`,
     {
-      covers: [VFIO_DEVICE_SET_IRQS, VFIO_DEVICE_SET_IRQS.fails('EINVAL'), VFIO_DEVICE_SET_IRQS.fails('ENOTTY')],
+      covers: [
+        VFIO_DEVICE_SET_IRQS,
+        VFIO_DEVICE_SET_IRQS.fails('EINVAL'),
+        VFIO_DEVICE_SET_IRQS.fails('ENOTTY'),
+      ],
       source: SOURCE,
       device: 'igb',
     },
@@ -105,7 +112,11 @@ for (const { name, index, action, disabled, enabled } of ROWS) {
 
 /** Calls with start 0 and count 0, from disabled and from enabled. */
 const COUNT_ZERO: { name: keyof typeof INDEXES; disabled: Answers; enabled: Answers }[] = [
-  { name: 'intx', disabled: all('EINVAL'), enabled: { none: 'ok', bool: 'EINVAL', eventfd: 'EINVAL' } },
+  {
+    name: 'intx',
+    disabled: all('EINVAL'),
+    enabled: { none: 'ok', bool: 'EINVAL', eventfd: 'EINVAL' },
+  },
   {
     name: 'msi',
     disabled: { none: 'EINVAL', bool: 'EINVAL', eventfd: 'ERANGE' },
@@ -116,8 +127,16 @@ const COUNT_ZERO: { name: keyof typeof INDEXES; disabled: Answers; enabled: Answ
     disabled: { none: 'EINVAL', bool: 'EINVAL', eventfd: 'ERANGE' },
     enabled: all('ok'),
   },
-  { name: 'err', disabled: all('EINVAL'), enabled: { none: 'ok', bool: 'EINVAL', eventfd: 'EINVAL' } },
-  { name: 'req', disabled: all('EINVAL'), enabled: { none: 'ok', bool: 'EINVAL', eventfd: 'EINVAL' } },
+  {
+    name: 'err',
+    disabled: all('EINVAL'),
+    enabled: { none: 'ok', bool: 'EINVAL', eventfd: 'EINVAL' },
+  },
+  {
+    name: 'req',
+    disabled: all('EINVAL'),
+    enabled: { none: 'ok', bool: 'EINVAL', eventfd: 'EINVAL' },
+  },
 ];
 
 for (const { name, disabled, enabled } of COUNT_ZERO) {

@@ -89,7 +89,9 @@ test(
     for (const index of INDEXES) {
       for (let bit = 6; bit < 32; bit++) {
         const flags = (SET_EVENTFD | (1 << bit)) >>> 0;
-        expect(device.trySetIrqs({ flags, index, count: 1, data }), `bit ${bit}`).toFailWith('EINVAL');
+        expect(device.trySetIrqs({ flags, index, count: 1, data }), `bit ${bit}`).toFailWith(
+          'EINVAL',
+        );
       }
       expect(device.trySetIrqs({ flags: SET_EVENTFD, index, count: 1, data })).toSucceed(0);
       expect(device.trySetIrqs({ flags: LOOPBACK, index, count: 0 })).toSucceed(0);
@@ -132,7 +134,11 @@ test(
 test(
   'irq.set.action-flags',
   'a SET_IRQS must name exactly one action',
-  { covers: [VFIO_DEVICE_SET_IRQS.fails('ENOTTY')], source: `${INTRS} vfio_pci_set_irqs_ioctl()`, device: 'igb' },
+  {
+    covers: [VFIO_DEVICE_SET_IRQS.fails('ENOTTY')],
+    source: `${INTRS} vfio_pci_set_irqs_ioctl()`,
+    device: 'igb',
+  },
   ({ device, eventfd }) => {
     const signal = eventfd();
     const intx = new Irqs(device, VFIO_PCI_INTX_IRQ_INDEX);
@@ -251,7 +257,9 @@ test(
       expect(device.trySetIrqs(short)).toFailWith('EINVAL');
       expect(signals.map((signal) => signal.take())).toEqual(signals.map(() => 0));
       expect(device.trySetIrqs({ ...short, argsz: HEADER + count })).toSucceed(0);
-      expect(signals.map((signal) => signal.take())).toEqual(signals.map((_, i) => (i < count ? 1 : 0)));
+      expect(signals.map((signal) => signal.take())).toEqual(
+        signals.map((_, i) => (i < count ? 1 : 0)),
+      );
       expect(device.trySetIrqs({ flags: LOOPBACK, index, count: 0 })).toSucceed(0);
     }
   },
@@ -282,7 +290,10 @@ test(
     expect(call(place(two, HEADER + 4)), 'half of the array is beyond').toFailWith('EFAULT');
     expect(interruptHandlers(pci.bdf)).toEqual([]);
     expect(call(place(two, HEADER + 8))).toSucceed(0);
-    const bools = Buffer.concat([header(LOOPBACK_BOOL, VFIO_PCI_MSIX_IRQ_INDEX, 2), Buffer.of(1, 1)]);
+    const bools = Buffer.concat([
+      header(LOOPBACK_BOOL, VFIO_PCI_MSIX_IRQ_INDEX, 2),
+      Buffer.of(1, 1),
+    ]);
     expect(call(place(bools, HEADER + 1))).toFailWith('EFAULT');
     expect(signal.take()).toBe(0);
     const bare = header(LOOPBACK, VFIO_PCI_MSIX_IRQ_INDEX, 2);
@@ -301,7 +312,11 @@ test(
   },
   ({ device, eventfd }) => {
     const signal = eventfd();
-    for (const index of [VFIO_PCI_INTX_IRQ_INDEX, VFIO_PCI_MSI_IRQ_INDEX, VFIO_PCI_MSIX_IRQ_INDEX]) {
+    for (const index of [
+      VFIO_PCI_INTX_IRQ_INDEX,
+      VFIO_PCI_MSI_IRQ_INDEX,
+      VFIO_PCI_MSIX_IRQ_INDEX,
+    ]) {
       const irqs = new Irqs(device, index);
       expect(irqs.tryEventfds([signal])).toFailWith('EINVAL');
       expect(irqs.tryEventfds([])).toFailWith('EINVAL');
@@ -383,11 +398,21 @@ test(
 test(
   'irq.set.wrong-fd',
   'SET_IRQS and GET_IRQ_INFO are calls of a device: container and group do not know them',
-  { covers: [VFIO_DEVICE_SET_IRQS.fails('ENOTTY')], source: 'drivers/vfio/vfio_main.c', device: 'igb' },
+  {
+    covers: [VFIO_DEVICE_SET_IRQS.fails('ENOTTY')],
+    source: 'drivers/vfio/vfio_main.c',
+    device: 'igb',
+  },
   ({ device, container, group }) => {
     void device;
     for (const { fd } of [container, group]) {
-      const call = vfio_irq_set.encode({ argsz: HEADER, flags: LOOPBACK, index: 0, start: 0, count: 0 });
+      const call = vfio_irq_set.encode({
+        argsz: HEADER,
+        flags: LOOPBACK,
+        index: 0,
+        start: 0,
+        count: 0,
+      });
       for (const request of [VFIO_DEVICE_SET_IRQS, VFIO_DEVICE_GET_IRQ_INFO]) {
         expect(ioctl(fd, request, call)).toFailWith('ENOTTY');
       }
