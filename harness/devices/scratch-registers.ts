@@ -6,7 +6,7 @@ export interface ScratchRegisters {
   offset: number;
   /** Bits of the first register that can be written. */
   mask: number;
-  /** Whether a reset of the function clears it in QEMU's emulation. */
+  /** Whether every reset of the function but `pm` clears it in QEMU's emulation. */
   cleared: boolean;
 }
 
@@ -40,7 +40,7 @@ const SCRATCH: Readonly<Record<string, ScratchRegisters>> = {
   'mf-b': MULTICAST_TABLE,
   'bridge-child-b': MULTICAST_TABLE,
   // Admin submission queue base address (NVMe base specification, ASQ): the low 12 bits are reserved.
-  nvme: { region: 0, offset: 0x28, mask: 0xffff_f000, cleared: true },
+  nvme: { region: 0, offset: 0x28, mask: 0xffff_f000, cleared: false },
   // Shared memory: every byte of it.
   ivshmem: { region: 2, offset: 0, mask: 0xffff_ffff, cleared: false },
 };

@@ -16,7 +16,6 @@ export * from '../kernel/module-parameter.ts';
 export * from '../kernel/aligned-area.ts';
 export * from '../kernel/memory-areas.ts';
 export * from '../kernel/modules.ts';
-export * from '../kernel/wait-until.ts';
 export * from '../pci/binding.ts';
 export * from '../pci/hotplug.ts';
 export * from '../pci/sriov.ts';
