@@ -62,7 +62,12 @@ test(
 test(
   'device.config.bus-master',
   'bus mastering is off at open and goes on and off by the command register',
-  { covers: [], source: `${CONFIG} vfio_basic_config_write()`, devices: DEVICES, peer: ['S2', 'S3'] },
+  {
+    covers: [],
+    source: `${CONFIG} vfio_basic_config_write()`,
+    devices: DEVICES,
+    peer: ['S2', 'S3'],
+  },
   ({ device, pci }) => {
     const { config } = device;
     const master = () => [
