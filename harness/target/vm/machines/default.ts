@@ -82,12 +82,16 @@ export const TEST_DEVICES: MachineDevice[] = [
   }),
   port('13.0', { at: '00.0', device: 'vmxnet3,romfile=', role: 'vmxnet3' }),
   port('14.0', { at: '00.0', device: EDU, role: 'hotplug' }),
+  // Extended capabilities that VFIO does not know.
+  port('15.0', { at: '00.0', device: 'cxl-type3,volatile-memdev=cxl-memory', role: 'cxl' }),
 ];
 
 /** What test devices need besides `-device`. */
 export const TEST_BACKENDS = [
   '-object',
   'memory-backend-ram,id=ivshmem,size=8M,share=on',
+  '-object',
+  'memory-backend-ram,id=cxl-memory,size=256M',
   // Native hotplug: with ACPI's, bus and hot resets fail (the data link layer is never seen active).
   '-global',
   'ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off',
