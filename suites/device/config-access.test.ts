@@ -59,7 +59,7 @@ test(
 test(
   'device.config.whole',
   'the whole space read at once is the hardware with the virtual bits in it',
-  { covers: [], source: `${CONFIG} vfio_pci_config_rw()`, devices: KINDS, peer: ['S1'] },
+  { source: `${CONFIG} vfio_pci_config_rw()`, devices: KINDS, peer: ['S1'] },
   (context) => {
     const { view, hardware, model } = open(context);
     const shown = view.readAll();
@@ -74,7 +74,7 @@ test(
 test(
   'device.config.every-width',
   'a read of any length at any offset gives the bytes of the whole, and no byte beyond its end',
-  { covers: [], source: `${CONFIG} vfio_pci_config_rw_single()`, devices: KINDS },
+  { source: `${CONFIG} vfio_pci_config_rw_single()`, devices: KINDS },
   ({ device }) => {
     const whole = device.config.readAll();
     const places: { at: number; length: number }[] = [];
@@ -96,7 +96,6 @@ test(
   'device.config.every-width-extended',
   'a read of any length around the extended capabilities gives the bytes of the whole',
   {
-    covers: [],
     source: `${CONFIG} vfio_pci_config_rw_single()`,
     devices: ['e1000e', 'igb', 'virtio-net', 'nvme'],
   },
@@ -118,7 +117,7 @@ test(
 test(
   'device.config.bounds',
   'a read or write that ends beyond the space is refused whole, the last byte can be reached',
-  { covers: [], source: `${CONFIG} vfio_pci_config_rw_single()`, devices: KINDS },
+  { source: `${CONFIG} vfio_pci_config_rw_single()`, devices: KINDS },
   (context) => {
     const { view, hardware } = open(context);
     const { size } = view;
@@ -146,7 +145,6 @@ test(
   'device.config.last-byte',
   'a write to the last bytes of the space reaches them and no others',
   {
-    covers: [],
     source: `${CONFIG} vfio_pci_config_rw_single()`,
     devices: ['pci-testdev', 'edu', 'nvme', 'e1000e'],
     needs: [OWN_MACHINE],
@@ -169,7 +167,6 @@ test(
   'device.config.empty',
   'a read or write of no bytes does nothing, wherever it is',
   {
-    covers: [],
     source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_read()',
     devices: ['edu', 'igb'],
   },
@@ -186,7 +183,6 @@ test(
   'device.config.bad-address',
   'a buffer that cannot be accessed is refused with EFAULT and nothing is written',
   {
-    covers: [],
     source: `${CONFIG} vfio_pci_config_rw_single()`,
     devices: ['edu', 'nvme'],
     needs: [OWN_MACHINE],
@@ -209,7 +205,6 @@ test(
   'device.config.gaps',
   'bytes in no capability are read and written in the hardware as they are',
   {
-    covers: [],
     source: `${CONFIG} unassigned_perms`,
     devices: [...KINDS, 'xhci', 'vmxnet3', 'bridge-child-a'],
     needs: [OWN_MACHINE],
@@ -237,7 +232,6 @@ test(
   'device.config.write-widths',
   'a write of any length at any alignment changes exactly its bytes',
   {
-    covers: [],
     source: `${CONFIG} vfio_pci_config_rw_single()`,
     devices: ['pci-testdev', 'nvme', 'edu'],
     needs: [OWN_MACHINE],
@@ -265,7 +259,6 @@ test(
   'device.config.straddle',
   'a write across a capability and the gap behind it obeys the rules of each',
   {
-    covers: [],
     source: `${CONFIG} vfio_pci_cap_remaining_dword()`,
     devices: ['edu', 'e1000e', 'igb', 'vmxnet3'],
     needs: [OWN_MACHINE],
@@ -298,7 +291,6 @@ test(
   'device.config.straddle-header',
   'a write across virtual, read-only and hardware registers of the header obeys the rules of each',
   {
-    covers: [],
     source: `${CONFIG} vfio_default_config_write()`,
     devices: ['edu', 'pci-testdev', 'e1000e', 'nvme'],
     needs: [OWN_MACHINE],

@@ -68,7 +68,7 @@ const u32 = (value: bigint) => Number(value & 0xffff_ffffn);
 test(
   'device.config.bar.initial',
   'BARs first read as the addresses that the hardware has, with their kind in the low bits',
-  { covers: [], source: `${CONFIG} vfio_config_init()`, devices: KINDS },
+  { source: `${CONFIG} vfio_config_init()`, devices: KINDS },
   (context) => {
     const { view, hardware } = open(context);
     const { bars, unused } = barsOf(context.pci);
@@ -84,7 +84,7 @@ test(
 test(
   'device.config.bar.size',
   'all ones written to a BAR read back as its size mask and kind, in both halves of a 64-bit one',
-  { covers: [], source: `${CONFIG} vfio_bar_fixup()`, devices: KINDS, peer: ['S1'] },
+  { source: `${CONFIG} vfio_bar_fixup()`, devices: KINDS, peer: ['S1'] },
   (context) => {
     const { view, hardware } = open(context);
     const before = hardware.readAll();
@@ -108,7 +108,7 @@ test(
 test(
   'device.config.bar.address',
   'an address written to a BAR reads back without the bits below its size, in every width',
-  { covers: [], source: `${CONFIG} vfio_bar_fixup()`, devices: KINDS },
+  { source: `${CONFIG} vfio_bar_fixup()`, devices: KINDS },
   (context) => {
     const { view, hardware } = open(context);
     const before = hardware.readAll();
@@ -141,7 +141,6 @@ test(
   'device.config.bar.unimplemented',
   'a BAR that does not exist reads as zero whatever is written to it',
   {
-    covers: [],
     source: `${CONFIG} vfio_bar_fixup()`,
     devices: ['edu', 'vga', 'ivshmem', 'nvme', 'virtio-net', 'bridge-child-a'],
   },
@@ -164,7 +163,6 @@ test(
   'device.config.bar.rom-size',
   'the ROM address register tells the size of the ROM and keeps its enable bit, in the copy only',
   {
-    covers: [],
     source: `${CONFIG} vfio_bar_fixup()`,
     devices: ['vga', 'e1000e', 'virtio-net'],
   },
@@ -195,7 +193,6 @@ test(
   'device.config.bar.no-rom',
   'the ROM address register of a device without a ROM reads as zero',
   {
-    covers: [],
     source: `${CONFIG} vfio_bar_fixup()`,
     devices: ['edu', 'pci-testdev', 'igb', 'nvme', 'xhci'],
   },
@@ -211,7 +208,7 @@ test(
 test(
   'device.config.bar.decoding',
   'an address written to a BAR moves nothing: the device answers where it was',
-  { covers: [], source: `${CONFIG} init_pci_cap_basic_perm()`, devices: ['edu', 'e1000e', 'nvme'] },
+  { source: `${CONFIG} init_pci_cap_basic_perm()`, devices: ['edu', 'e1000e', 'nvme'] },
   ({ device }) => {
     const { config } = device;
     const bar = device.region(0);
@@ -228,7 +225,6 @@ test(
   'device.config.bar.backdoor-reset',
   'BARs that the hardware lost are restored by the next write to COMMAND',
   {
-    covers: [],
     source: `${CONFIG} vfio_need_bar_restore(), vfio_bar_restore()`,
     devices: ['edu', 'pci-testdev', 'vga', 'e1000e', 'igb', 'nvme', 'bridge-child-a'],
     needs: [OWN_MACHINE],
@@ -265,7 +261,6 @@ test(
   'device.config.bar.decoding-lost',
   'memory decoding that the hardware lost behind the user comes back with the ROM address',
   {
-    covers: [],
     source: `${CONFIG} vfio_basic_config_write(), vfio_bar_restore()`,
     devices: ['e1000e', 'virtio-net', 'vga'],
     needs: [OWN_MACHINE],
@@ -287,7 +282,6 @@ test(
   'device.config.bar.no-needless-restore',
   'a write to COMMAND leaves the ROM address alone while decoding and BARs are as they should be',
   {
-    covers: [],
     source: `${CONFIG} vfio_basic_config_write()`,
     devices: ['e1000e', 'virtio-net'],
     needs: [OWN_MACHINE],

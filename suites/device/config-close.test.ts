@@ -57,7 +57,6 @@ test(
   'device.config.close.hardware',
   'what the user changed in the hardware is as before when he has closed the device',
   {
-    covers: [],
     source: `${CORE} vfio_pci_core_disable()`,
     devices: KINDS,
     needs: [OWN_MACHINE],
@@ -92,7 +91,7 @@ test(
 test(
   'device.config.close.copy',
   'the next user finds a fresh copy: nothing that the last one wrote to virtual registers',
-  { covers: [], source: 'drivers/vfio/pci/vfio_pci_config.c vfio_config_init()', devices: KINDS },
+  { source: 'drivers/vfio/pci/vfio_pci_config.c vfio_config_init()', devices: KINDS },
   (context) => {
     const { view } = open(context);
     const shown = view.readAll();
@@ -110,7 +109,7 @@ test(
 test(
   'device.config.close.bus-master',
   'a closed device has no bus mastering',
-  { covers: [], source: `${CORE} vfio_pci_core_disable()`, devices: KINDS, peer: ['S3'] },
+  { source: `${CORE} vfio_pci_core_disable()`, devices: KINDS, peer: ['S3'] },
   (context) => {
     const { view, hardware } = open(context);
     view.write16(PCI_COMMAND, view.read16(PCI_COMMAND) | PCI_COMMAND_MASTER);
@@ -124,7 +123,6 @@ test(
   'device.config.open.intx-disable',
   'a device is opened with INTx enabled in its COMMAND register, bus mastering off',
   {
-    covers: [],
     source: `${CORE} vfio_pci_core_enable()`,
     devices: ['edu', 'e1000e', 'nvme', 'bridge-child-a'],
     needs: [OWN_MACHINE],

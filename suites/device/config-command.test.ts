@@ -49,7 +49,7 @@ function openEdu(context: TestContext) {
 test(
   'device.config.command.hardware',
   'bits of COMMAND other than INTx disable go to the hardware and come from it',
-  { covers: [], source: WRITE, devices: KINDS, needs: [OWN_MACHINE], peer: ['S2', 'S3'] },
+  { source: WRITE, devices: KINDS, needs: [OWN_MACHINE], peer: ['S2', 'S3'] },
   (context) => {
     const { view, hardware } = open(context);
     const first = view.read16(PCI_COMMAND);
@@ -73,7 +73,7 @@ test(
 test(
   'device.config.command.bytes',
   'a write to one byte of COMMAND leaves the other one alone',
-  { covers: [], source: WRITE, devices: ['edu', 'e1000e', 'igb'] },
+  { source: WRITE, devices: ['edu', 'e1000e', 'igb'] },
   (context) => {
     const { view, hardware } = open(context);
     const first = view.read16(PCI_COMMAND);
@@ -93,7 +93,6 @@ test(
   'device.config.command.memory',
   'without memory decoding a BAR can be neither read nor written nor touched, with it again it can',
   {
-    covers: [],
     source: [WRITE, `${CONFIG} __vfio_pci_memory_enabled()`],
     devices: ['edu', 'e1000e', 'igb', 'nvme'],
     fixes: ['CVE-2020-12888'],
@@ -130,7 +129,7 @@ test(
 test(
   'device.config.command.intx-disable',
   'INTx disable reads as the user wrote it, and the hardware bit follows while INTx is not in use',
-  { covers: [], source: [WRITE, `${INTRS} vfio_pci_intx_mask()`], devices: INTX },
+  { source: [WRITE, `${INTRS} vfio_pci_intx_mask()`], devices: INTX },
   (context) => {
     const { view, hardware } = open(context);
     const both = () => [
@@ -166,7 +165,6 @@ test(
   'device.config.command.intx-disable-virtual',
   'INTx disable set in the hardware by the kernel is not shown to the user',
   {
-    covers: [],
     source: `${CONFIG} init_pci_cap_basic_perm()`,
     devices: INTX,
     needs: [OWN_MACHINE],
@@ -185,7 +183,7 @@ test(
 test(
   'device.config.command.automask-hidden',
   'an INTx that is masked because it fired leaves INTx disable of the user at zero',
-  { covers: [], source: `${INTRS} vfio_intx_handler()`, device: 'edu' },
+  { source: `${INTRS} vfio_intx_handler()`, device: 'edu' },
   (context) => {
     const { view, hardware, edu, signal, intx } = openEdu(context);
     intx.enable([signal]);
@@ -204,7 +202,6 @@ test(
   'device.config.command.intx-disable-masks',
   'INTx disable keeps an interrupt back until it is cleared',
   {
-    covers: [],
     source: [WRITE, `${INTRS} vfio_pci_intx_unmask_handler()`],
     device: 'edu',
     fixes: ['CVE-2024-26810'],
@@ -232,7 +229,6 @@ test(
   'device.config.command.intx-disable-outranks-unmask',
   'neither unmasking nor triggering by SET_IRQS passes INTx disable',
   {
-    covers: [],
     source: [`${INTRS} vfio_pci_intx_unmask_handler()`, `${INTRS} vfio_send_intx_eventfd()`],
     device: 'edu',
   },
@@ -257,7 +253,7 @@ test(
 test(
   'device.config.command.intx-disable-before-enable',
   'INTx enabled while INTx disable is set starts masked',
-  { covers: [], source: `${INTRS} vfio_intx_enable()`, device: 'edu', fixes: ['CVE-2024-26810'] },
+  { source: `${INTRS} vfio_intx_enable()`, device: 'edu', fixes: ['CVE-2024-26810'] },
   (context) => {
     const { device } = context;
     const { hardware, edu, signal, intx } = openEdu(context);
@@ -276,7 +272,7 @@ test(
 test(
   'device.config.command.mask-is-not-intx-disable',
   'masking by SET_IRQS does not show in INTx disable, and other writes to COMMAND do not unmask',
-  { covers: [], source: WRITE, device: 'edu' },
+  { source: WRITE, device: 'edu' },
   (context) => {
     const { device } = context;
     const { view, hardware, edu, signal, intx } = openEdu(context);
@@ -298,7 +294,7 @@ test(
 test(
   'device.config.status.interrupt',
   'STATUS tells of a pending interrupt as the hardware does, and no write changes STATUS',
-  { covers: [], source: `${CONFIG} init_pci_cap_basic_perm()`, device: 'edu' },
+  { source: `${CONFIG} init_pci_cap_basic_perm()`, device: 'edu' },
   (context) => {
     const { view, edu } = openEdu(context);
     const status = view.read16(PCI_STATUS);
@@ -317,7 +313,6 @@ test(
   'device.config.interrupt-pin',
   'INTERRUPT_PIN is that of the hardware, zero for a device without INTx, and cannot be written',
   {
-    covers: [],
     source: `${CONFIG} vfio_config_init()`,
     devices: ['edu', 'pci-testdev', 'e1000e', 'igb', 'nvme', 'vga', 'bridge-child-b'],
   },

@@ -59,7 +59,7 @@ function open(context: TestContext) {
 test(
   'device.config.exp.flr',
   'the FLR bit resets a device that has FLR, and always reads as zero',
-  { covers: [], source: WRITE, devices: ['igb', 'nvme', 'virtio-net'], peer: ['S5'] },
+  { source: WRITE, devices: ['igb', 'nvme', 'virtio-net'], peer: ['S5'] },
   (context) => {
     const { view, hardware, capability, control, mark, marked } = open(context);
     expect(view.read32(capability) & PCI_EXP_DEVCAP_FLR).toBe(PCI_EXP_DEVCAP_FLR);
@@ -80,7 +80,7 @@ test(
 test(
   'device.config.exp.flr-missing',
   'the FLR bit does nothing on a device without FLR, and reads as zero',
-  { covers: [], source: WRITE, device: 'e1000e' },
+  { source: WRITE, device: 'e1000e' },
   (context) => {
     const { view, hardware, capability, control, mark, marked } = open(context);
     expect(view.read32(capability) & PCI_EXP_DEVCAP_FLR).toBe(0);
@@ -98,7 +98,7 @@ test(
 test(
   'device.config.exp.no-flr',
   'other writes to device control reset nothing',
-  { covers: [], source: WRITE, devices: ['igb', 'nvme', 'virtio-net'] },
+  { source: WRITE, devices: ['igb', 'nvme', 'virtio-net'] },
   (context) => {
     const { view, control, mark, marked } = open(context);
     const first = view.read16(control);
@@ -147,7 +147,7 @@ for (const { by, title, devices } of [
 test(
   'device.config.exp.flr-memory-off',
   'a reset by the FLR bit does not switch memory decoding on',
-  { covers: [], source: WRITE, devices: ['igb', 'nvme'] },
+  { source: WRITE, devices: ['igb', 'nvme'] },
   (context) => {
     const { view, control } = open(context);
     const bar = context.device.region(0);
@@ -164,7 +164,7 @@ test(
 test(
   'device.config.exp.payload',
   'the payload size that the user writes is kept for him and leaves the hardware as it is',
-  { covers: [], source: `${CONFIG} init_pci_cap_exp_perm()`, devices: EXPRESS },
+  { source: `${CONFIG} init_pci_cap_exp_perm()`, devices: EXPRESS },
   (context) => {
     const { view, hardware, control } = open(context);
     const first = view.read16(control);
@@ -182,7 +182,7 @@ test(
 test(
   'device.config.exp.read-request',
   'the read request size that the user writes is kept for him and set in the hardware if it can be',
-  { covers: [], source: WRITE, devices: EXPRESS, needs: [OWN_MACHINE] },
+  { source: WRITE, devices: EXPRESS, needs: [OWN_MACHINE] },
   (context) => {
     const { view, hardware, control } = open(context);
     const first = view.read16(control);
@@ -202,7 +202,7 @@ test(
 test(
   'device.config.exp.phantom',
   'phantom functions cannot be enabled',
-  { covers: [], source: `${CONFIG} init_pci_cap_exp_perm()`, devices: EXPRESS },
+  { source: `${CONFIG} init_pci_cap_exp_perm()`, devices: EXPRESS },
   (context) => {
     const { view, hardware, control } = open(context);
     const first = view.read16(control);

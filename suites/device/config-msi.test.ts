@@ -39,7 +39,7 @@ function open(context: TestContext, name: 'MSI' | 'MSIX') {
 test(
   'device.config.msi.enable-without-irqs',
   'the enable bit of MSI cannot be set before SET_IRQS enabled a vector',
-  { covers: [], source: WRITE, devices: MSI },
+  { source: WRITE, devices: MSI },
   (context) => {
     const { view, hardware, start, flags } = open(context, 'MSI');
     const first = view.read16(flags);
@@ -57,7 +57,7 @@ test(
 test(
   'device.config.msi.queue-size',
   'no more messages can be enabled in the capability than SET_IRQS allocated',
-  { covers: [], source: WRITE, devices: MSI },
+  { source: WRITE, devices: MSI },
   (context) => {
     const { view, hardware, flags, signal, irqs } = open(context, 'MSI');
     const first = view.read16(flags);
@@ -76,7 +76,7 @@ test(
 test(
   'device.config.msi.enable-with-irqs',
   'after SET_IRQS the enable bit of MSI belongs to the user and reaches the hardware',
-  { covers: [], source: WRITE, devices: MSI },
+  { source: WRITE, devices: MSI },
   (context) => {
     const { view, hardware, start, flags, signal, irqs } = open(context, 'MSI');
     const off = view.read16(flags);
@@ -102,7 +102,7 @@ test(
 test(
   'device.config.msi.enable-with-other-irqs',
   'vectors of another kind do not let the user enable MSI',
-  { covers: [], source: WRITE, devices: ['e1000e', 'igb', 'vmxnet3'] },
+  { source: WRITE, devices: ['e1000e', 'igb', 'vmxnet3'] },
   (context) => {
     const { device, eventfd } = context;
     const { view, hardware, flags } = open(context, 'MSI');
@@ -118,7 +118,7 @@ test(
 test(
   'device.config.msi.address',
   "address and data that the user writes are kept for him, the vector's own stay in the hardware",
-  { covers: [], source: `${CONFIG} init_pci_cap_msi_perm()`, devices: MSI },
+  { source: `${CONFIG} init_pci_cap_msi_perm()`, devices: MSI },
   (context) => {
     const { view, hardware, start, flags, signal, irqs } = open(context, 'MSI');
     irqs.enable([signal]);
@@ -139,7 +139,7 @@ test(
 test(
   'device.config.msi.delivery',
   'interrupts arrive whatever address the user wrote, and only while the enable bit is set',
-  { covers: [], source: WRITE, device: 'edu' },
+  { source: WRITE, device: 'edu' },
   (context) => {
     const { view, start, flags, signal, irqs } = open(context, 'MSI');
     const edu = new Edu(context.device);
@@ -166,7 +166,7 @@ test(
 test(
   'device.config.msi.capable',
   'the number of messages that the device is capable of is the number of vectors, and read-only',
-  { covers: [], source: `${CONFIG} vfio_msi_config_read()`, devices: ['edu', 'igb'] },
+  { source: `${CONFIG} vfio_msi_config_read()`, devices: ['edu', 'igb'] },
   (context) => {
     const { view, hardware, flags } = open(context, 'MSI');
     const first = view.read16(flags);
@@ -179,7 +179,7 @@ test(
 test(
   'device.config.msix.enable',
   'enable and function mask of MSI-X read as in the hardware and cannot be written',
-  { covers: [], source: `${CONFIG} pci_cap_length[], cap_perms[]`, devices: MSIX },
+  { source: `${CONFIG} pci_cap_length[], cap_perms[]`, devices: MSIX },
   (context) => {
     const { view, hardware, flags, signal, irqs } = open(context, 'MSIX');
     const off = hardware.read16(flags);

@@ -51,7 +51,7 @@ function open(context: TestContext) {
 test(
   'device.config.pm.d3hot',
   'D3hot written to the power state puts the device to sleep, its memory with it, and D0 wakes both',
-  { covers: [], source: [WRITE, `${CONFIG} __vfio_pci_memory_enabled()`], devices: KINDS },
+  { source: [WRITE, `${CONFIG} __vfio_pci_memory_enabled()`], devices: KINDS },
   (context) => {
     const { view, control, bar, states } = open(context);
     const mapping = bar.map({ size: 4096n });
@@ -76,7 +76,7 @@ test(
 test(
   'device.config.pm.widths',
   'the power state changes by a write of any width that begins at its register, and by no other',
-  { covers: [], source: WRITE, devices: ['e1000e', 'nvme'] },
+  { source: WRITE, devices: ['e1000e', 'nvme'] },
   (context) => {
     const { view, start, control, states } = open(context);
     for (const width of [1, 2, 4]) {
@@ -103,7 +103,7 @@ test(
 test(
   'device.config.pm.unsupported-states',
   'a power state that the device does not have leaves it in D0 and its memory accessible',
-  { covers: [], source: WRITE, devices: KINDS },
+  { source: WRITE, devices: KINDS },
   (context) => {
     const { view, control, bar, states } = open(context);
     const value = bar.read32(0);
@@ -118,7 +118,7 @@ test(
 test(
   'device.config.pm.repeated',
   'a power state written twice and in turns is the one written last',
-  { covers: [], source: `${CORE} vfio_pci_set_power_state()`, devices: ['e1000e', 'nvme'] },
+  { source: `${CORE} vfio_pci_set_power_state()`, devices: ['e1000e', 'nvme'] },
   (context) => {
     const { view, hardware, control, bar, states } = open(context);
     const value = bar.read32(0);
@@ -136,7 +136,6 @@ test(
   'device.config.pm.soft-reset',
   'config space of a device that resets itself on waking is restored, of one that does not is left alone',
   {
-    covers: [],
     source: `${CORE} vfio_pci_set_power_state()`,
     devices: KINDS,
     needs: [OWN_MACHINE],
@@ -164,7 +163,6 @@ test(
   'device.config.pm.no-pme',
   'the user sees no PME support, status or enable, and his writes do not reach them',
   {
-    covers: [],
     source: [`${CONFIG} vfio_update_pm_vconfig_bytes()`, `${CONFIG} init_pci_cap_pm_perm()`],
     devices: KINDS,
     needs: [OWN_MACHINE],
@@ -192,7 +190,7 @@ test(
 test(
   'device.config.pm.closed-asleep',
   'a device closed in D3hot is awake with its memory for the next user',
-  { covers: [], source: `${CORE} vfio_pci_core_disable()`, devices: KINDS },
+  { source: `${CORE} vfio_pci_core_disable()`, devices: KINDS },
   (context) => {
     const { view, control, bar } = open(context);
     const value = bar.read32(0);
@@ -208,7 +206,7 @@ test(
 test(
   'device.config.pm.memory-off-asleep',
   'memory decoding switched off in D3hot stays off in D0',
-  { covers: [], source: `${CONFIG} vfio_lock_and_set_power_state()`, devices: ['e1000e', 'nvme'] },
+  { source: `${CONFIG} vfio_lock_and_set_power_state()`, devices: ['e1000e', 'nvme'] },
   (context) => {
     const { view, control, bar } = open(context);
     const value = bar.read32(0);

@@ -51,7 +51,7 @@ test(
 test(
   'device.config.ids-read-only',
   'vendor and device id cannot be written',
-  { covers: [], source: `${CONFIG} init_pci_cap_basic_perm()`, devices: DEVICES },
+  { source: `${CONFIG} init_pci_cap_basic_perm()`, devices: DEVICES },
   ({ device, pci }) => {
     device.config.write32(PCI_VENDOR_ID, 0xdead_beef);
     expect(device.config.read16(PCI_VENDOR_ID)).toBe(pci.vendor);
@@ -63,7 +63,6 @@ test(
   'device.config.bus-master',
   'bus mastering is off at open and goes on and off by the command register',
   {
-    covers: [],
     source: `${CONFIG} vfio_basic_config_write()`,
     devices: DEVICES,
     peer: ['S2', 'S3'],
@@ -86,7 +85,7 @@ test(
 test(
   'device.config.bar-sizing',
   'sizing BAR 0 tells its size and does not reach the hardware',
-  { covers: [], source: `${CONFIG} vfio_bar_fixup()`, devices: DEVICES },
+  { source: `${CONFIG} vfio_bar_fixup()`, devices: DEVICES },
   ({ device, pci }) => {
     const { config } = device;
     const before = config.read32(PCI_BASE_ADDRESS_0);

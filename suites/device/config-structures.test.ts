@@ -77,7 +77,6 @@ function sliceOf({ start, length }: ConfigStructure, bytes: Buffer): Buffer {
 for (const { name, source, devices, since } of ROWS) {
   const slug = name.toLowerCase();
   const common = {
-    covers: [],
     source: `${CONFIG} ${source}`,
     devices,
     needs: [OWN_MACHINE],
