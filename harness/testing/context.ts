@@ -2,10 +2,12 @@ import { VFIO_TYPE1v2_IOMMU } from '../abi/vfio.ts';
 import { Actor, DmaMemory } from '../shim/index.ts';
 import { KernelLog } from '../kernel/kmsg.ts';
 import type { PciFunction } from '../pci/topology.ts';
+import { CdevDevice } from '../vfio/cdev.ts';
 import { Container } from '../vfio/container.ts';
 import type { Device } from '../vfio/device.ts';
 import { Eventfd } from '../vfio/eventfd.ts';
 import { Group } from '../vfio/group.ts';
+import { Iommufd } from '../vfio/iommufd.ts';
 import type { Mapping, Region } from '../vfio/region.ts';
 import { bindForTest, functionInRole } from './machine.ts';
 import type { Teardown } from './teardown.ts';
@@ -138,6 +140,20 @@ export class TestContext {
     const mapping = region.map(options);
     this.defer(() => mapping.unmap());
     return mapping;
+  };
+
+  /** An open /dev/iommu. Needs `CDEV`. */
+  readonly iommufd = (): Iommufd => {
+    const iommufd = Iommufd.open();
+    this.defer(() => iommufd.close());
+    return iommufd;
+  };
+
+  /** A device opened through its own node, bound to no iommufd yet. Needs `CDEV`. */
+  readonly openCdev = (role: string = this.role): CdevDevice => {
+    const device = CdevDevice.tryOpen(this.bound(role)).get()!;
+    this.defer(() => device.close());
+    return device;
   };
 
   /** Memory for DMA; freed after the test. */

@@ -1,5 +1,6 @@
 /** All that a suite file imports. */
 export * from '../abi/libc.ts';
+export * from '../abi/iommufd.ts';
 export * from '../abi/pci-regs.ts';
 export * from '../abi/vfio.ts';
 export * from '../devices/e1000e.ts';
@@ -39,6 +40,7 @@ export * from '../vfio/capability-chain.ts';
 export * from '../vfio/config-model.ts';
 export * from '../vfio/config-pair.ts';
 export * from '../vfio/config-permissions.ts';
+export * from '../vfio/cdev.ts';
 export * from '../vfio/config-space.ts';
 export * from '../vfio/container.ts';
 export * from '../vfio/container-user.ts';
@@ -49,6 +51,7 @@ export * from '../vfio/group.ts';
 export * from '../vfio/hot-reset.ts';
 export * from '../vfio/ioctl.ts';
 export * from '../vfio/ioeventfd.ts';
+export * from '../vfio/iommufd.ts';
 export * from '../vfio/irqs.ts';
 export * from '../vfio/mapping-state.ts';
 export * from '../vfio/nodes.ts';

@@ -1,0 +1,86 @@
+import { sys } from '../shim/index.ts';
+import { O_CLOEXEC, O_RDWR } from '../abi/libc.ts';
+import {
+  IOMMU_DESTROY,
+  IOMMU_IOAS_ALLOC,
+  IOMMU_IOAS_MAP,
+  IOMMU_IOAS_MAP_FIXED_IOVA,
+  IOMMU_IOAS_MAP_READABLE,
+  IOMMU_IOAS_MAP_WRITEABLE,
+  IOMMU_IOAS_UNMAP,
+  iommu_destroy,
+  iommu_ioas_alloc,
+  iommu_ioas_map,
+  iommu_ioas_unmap,
+} from '../abi/iommufd.ts';
+import { Answer } from './answer.ts';
+import { ioctl } from './ioctl.ts';
+
+/** An open /dev/iommu (Documentation/userspace-api/iommufd.rst), as far as VFIO users need it. */
+export class Iommufd {
+  readonly fd: number;
+  #open = true;
+
+  constructor(fd: number) {
+    this.fd = fd;
+  }
+
+  static open(): Iommufd {
+    return new Iommufd(
+      new Answer('open /dev/iommu', sys.open('/dev/iommu', O_RDWR | O_CLOEXEC), undefined).must(),
+    );
+  }
+
+  close(): void {
+    if (!this.#open) return;
+    this.#open = false;
+    sys.close(this.fd);
+  }
+
+  /** A new I/O address space; its id. */
+  allocIoas(): number {
+    const buffer = iommu_ioas_alloc.encode({
+      size: iommu_ioas_alloc.size,
+      flags: 0,
+      out_ioas_id: 0,
+    });
+    ioctl(this.fd, IOMMU_IOAS_ALLOC, buffer).must();
+    return iommu_ioas_alloc.decode(buffer).out_ioas_id;
+  }
+
+  /** Maps memory at a given IOVA, readable and writable. */
+  tryMap(
+    ioas: number,
+    { iova, vaddr, size }: { iova: bigint; vaddr: bigint; size: bigint },
+  ): Answer {
+    return ioctl(
+      this.fd,
+      IOMMU_IOAS_MAP,
+      iommu_ioas_map.encode({
+        size: iommu_ioas_map.size,
+        flags: IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE,
+        ioas_id: ioas,
+        __reserved: 0,
+        user_va: vaddr,
+        length: size,
+        iova,
+      }),
+    );
+  }
+
+  /** The value is the number of bytes unmapped. */
+  tryUnmap(ioas: number, iova: bigint, length: bigint): Answer<bigint> {
+    const buffer = iommu_ioas_unmap.encode({
+      size: iommu_ioas_unmap.size,
+      ioas_id: ioas,
+      iova,
+      length,
+    });
+    const { call, result } = ioctl(this.fd, IOMMU_IOAS_UNMAP, buffer);
+    return new Answer(call, result, iommu_ioas_unmap.decode(buffer).length);
+  }
+
+  tryDestroy(id: number): Answer {
+    return ioctl(this.fd, IOMMU_DESTROY, iommu_destroy.encode({ size: iommu_destroy.size, id }));
+  }
+}
