@@ -152,7 +152,7 @@ test(
 
 test(
   'group.iommufd-as-container.close-group',
-  'closing a group in an iommufd leaves the iommufd, and the group can be used otherwise',
+  'closing a group in an iommufd leaves its open device alone, which nobody else gets before it is closed',
   { source: 'drivers/vfio/group.c vfio_group_fops_release()', device: 'edu', needs: [CDEV] },
   ({ pci, iommufd, emptyContainer, openFreshGroup, openDevice }) => {
     const io = iommufd();
@@ -161,7 +161,14 @@ test(
     const device = openDevice(first);
     expect(device.config.read16(0)).toBe(pci.vendor);
     first.close();
-    expect(Group.tryOpen(pci.group!)).toFailWith('EBUSY');
+    expect(device.config.read16(0)).toBe(pci.vendor);
+    // Whoever can open the group meanwhile gets no hold of its devices.
+    const intruder = Group.tryOpen(pci.group!);
+    if (intruder.value) {
+      expect(intruder.value.trySetContainer(emptyContainer())).toFailWith('EPERM');
+      expect(intruder.value.tryGetDevice(pci.bdf)).toFailWith('EINVAL');
+      intruder.value.close();
+    }
     device.close();
     const second = openFreshGroup(pci.group!);
     const container = emptyContainer();
