@@ -148,9 +148,7 @@ class VmTarget implements Target {
           ' ',
         ),
         MODULES_DIR: this.#kernel.modulesDir ?? '',
-        WORKER: [process.execPath, ...WORKER_FLAGS, workerBundle]
-          .map(shellQuote)
-          .join(' '),
+        WORKER: [process.execPath, ...WORKER_FLAGS, workerBundle].map(shellQuote).join(' '),
         BEFORE: options.before ?? '',
         AFTER: options.after ?? '',
       },
