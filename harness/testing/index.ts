@@ -57,6 +57,7 @@ export * from '../vfio/mapping-state.ts';
 export * from '../vfio/nodes.ts';
 export * from '../vfio/memory-decoding.ts';
 export * from '../vfio/region.ts';
+export * from './aer.ts';
 export { eventually } from './eventually.ts';
 export { expect } from './expect.ts';
 export { functionInRole } from './machine.ts';
