@@ -45,6 +45,7 @@ export * from '../vfio/config-space.ts';
 export * from '../vfio/container.ts';
 export * from '../vfio/container-user.ts';
 export * from '../vfio/device.ts';
+export * from '../vfio/dirty-tracking.ts';
 export * from '../vfio/dma-program.ts';
 export * from '../vfio/eventfd.ts';
 export * from '../vfio/group.ts';

@@ -1,0 +1,327 @@
+import {
+  VFIO_IOMMU_DIRTY_PAGES,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
+  VFIO_IOMMU_UNMAP_DMA,
+  expect,
+  mappingState,
+  setBits,
+  test,
+  tryDirtyPages,
+  tryGetDirtyBitmap,
+  tryUnmapWithBitmap,
+  type Container,
+  type DmaMemory,
+} from '../../harness/testing/index.ts';
+
+const PAGE = 4096n;
+const BASE = 0x100000n;
+const UPDATE = 'drivers/vfio/vfio_iommu_type1.c update_user_bitmap()';
+const DO_MAP = 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_map()';
+const UNMAP_DMA = 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_unmap_dma()';
+const DO_UNMAP = 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_unmap()';
+const GET_KEY = VFIO_IOMMU_DIRTY_PAGES.flag('VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP');
+const UNMAP_KEY = VFIO_IOMMU_UNMAP_DMA.flag('VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP');
+
+type Extent = readonly [at: number, pages: number];
+
+function mapAt(container: Container, ram: DmaMemory, extents: readonly Extent[]): void {
+  for (const [at, pages] of extents) {
+    const size = BigInt(pages) * PAGE;
+    container.mapDma({ iova: BASE + BigInt(at) * PAGE, vaddr: ram.address, size });
+  }
+}
+
+/** Numbers of the pages that the extents cover. */
+const pagesOf = (extents: readonly Extent[]) =>
+  extents.flatMap(([at, pages]) => Array.from({ length: pages }, (_, index) => at + index));
+
+function start(container: Container): void {
+  expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START)).toSucceed(0);
+}
+
+/** The bitmap of pages 0…count-1 from {@link BASE}; nothing behind it may be written. */
+function dirty(container: Container, count: number, from = 0): number[] {
+  const iova = BASE + BigInt(from) * PAGE;
+  const answer = tryGetDirtyBitmap(container, { iova, size: BigInt(count) * PAGE });
+  expect(answer).toSucceed(0);
+  expect(answer.value.intact).toBe(true);
+  return setBits(answer.value.bitmap);
+}
+
+const LAYOUTS: { name: string; words: string; pages: number; extents: Extent[] }[] = [
+  { name: 'one-page', words: 'one page', pages: 64, extents: [[0, 1]] },
+  { name: 'whole-word', words: '64 pages', pages: 64, extents: [[0, 64]] },
+  { name: 'word-and-one', words: '65 pages', pages: 128, extents: [[0, 65]] },
+  { name: 'word-less-one', words: '63 pages', pages: 64, extents: [[0, 63]] },
+  { name: 'unaligned', words: 'pages inside a word', pages: 64, extents: [[5, 9]] },
+  { name: 'last-of-word', words: 'the last page of a word', pages: 64, extents: [[63, 1]] },
+  { name: 'across-words', words: 'pages on both sides of a word', pages: 128, extents: [[60, 10]] },
+  { name: 'three-words', words: 'pages in three words', pages: 192, extents: [[63, 66]] },
+  {
+    name: 'same-word',
+    words: 'several mappings in one word',
+    pages: 64,
+    extents: [
+      [0, 2],
+      [3, 1],
+      [10, 5],
+      [15, 1],
+      [63, 1],
+    ],
+  },
+  {
+    name: 'touching-across-words',
+    words: 'mappings that touch inside words',
+    pages: 192,
+    extents: [
+      [0, 50],
+      [50, 50],
+      [100, 50],
+      [150, 42],
+    ],
+  },
+];
+
+for (const { name, words, pages, extents } of LAYOUTS) {
+  test(
+    `container.dirty.content.${name}`,
+    `the bitmap of ${words} has a bit for each mapped page, and no other`,
+    { covers: [GET_KEY], source: UPDATE },
+    ({ container, memory }) => {
+      const ram = memory({ size: 66 * 4096, kind: '4k' });
+      mapAt(container, ram, extents);
+      start(container);
+      expect(dirty(container, pages)).toEqual(pagesOf(extents));
+      // The pages stay pinned and writable for the device: they are dirty the next time too.
+      expect(dirty(container, pages)).toEqual(pagesOf(extents));
+    },
+  );
+}
+
+test(
+  'container.dirty.content.offset-range',
+  'the first bit of the bitmap stands for the first page of the range',
+  { covers: [GET_KEY], source: UPDATE },
+  ({ container, memory }) => {
+    const ram = memory({ size: 8 * 4096, kind: '4k' });
+    mapAt(container, ram, [
+      [0, 4],
+      [10, 4],
+      [80, 8],
+    ]);
+    start(container);
+    expect(dirty(container, 64, 10)).toEqual([0, 1, 2, 3]);
+    expect(dirty(container, 80, 8)).toEqual([2, 3, 4, 5, 72, 73, 74, 75, 76, 77, 78, 79]);
+    expect(dirty(container, 4, 10)).toEqual([0, 1, 2, 3]);
+    expect(dirty(container, 60, 14)).toEqual([]);
+  },
+);
+
+test(
+  'container.dirty.content.nothing-mapped',
+  'where nothing is mapped nothing is dirty, and the bitmap is not written',
+  { covers: [GET_KEY], source: UPDATE },
+  ({ container }) => {
+    start(container);
+    expect(dirty(container, 200)).toEqual([]);
+  },
+);
+
+test(
+  'container.dirty.content.keeps-lower-bits',
+  'bits that stand for pages before a mapping keep what the user had there',
+  { covers: [GET_KEY], source: UPDATE },
+  ({ container, memory }) => {
+    const ram = memory({ size: 4096, kind: '4k' });
+    mapAt(container, ram, [[7, 1]]);
+    start(container);
+    const initial = Buffer.alloc(8);
+    initial[0] = 0b0010_1001;
+    const answer = tryGetDirtyBitmap(container, { iova: BASE, size: 64n * PAGE, initial });
+    expect(answer).toSucceed(0);
+    expect(setBits(answer.value.bitmap)).toEqual([0, 3, 5, 7]);
+  },
+);
+
+test(
+  'container.dirty.content.mapped-later',
+  'mappings made and removed while tracking appear in and vanish from the bitmap',
+  { covers: [GET_KEY], source: [DO_MAP, UPDATE] },
+  ({ container, memory }) => {
+    const ram = memory({ size: 4 * 4096, kind: '4k' });
+    start(container);
+    expect(dirty(container, 64)).toEqual([]);
+    mapAt(container, ram, [
+      [2, 3],
+      [20, 1],
+    ]);
+    expect(dirty(container, 64)).toEqual([2, 3, 4, 20]);
+    expect(container.unmapDma({ iova: BASE + 2n * PAGE, size: 3n * PAGE })).toBe(3n * PAGE);
+    expect(dirty(container, 64)).toEqual([20]);
+    mapAt(container, ram, [[2, 2]]);
+    expect(dirty(container, 64)).toEqual([2, 3, 20]);
+  },
+);
+
+test(
+  'container.dirty.content.restart',
+  'tracking can be stopped and started again with the same and with other mappings',
+  { covers: [GET_KEY], source: 'drivers/vfio/vfio_iommu_type1.c vfio_dma_bitmap_alloc_all()' },
+  ({ container, memory }) => {
+    const ram = memory({ size: 4 * 4096, kind: '4k' });
+    mapAt(container, ram, [[0, 4]]);
+    start(container);
+    expect(dirty(container, 64)).toEqual([0, 1, 2, 3]);
+    expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP)).toSucceed(0);
+    mapAt(container, ram, [[8, 1]]);
+    start(container);
+    expect(dirty(container, 64)).toEqual([0, 1, 2, 3, 8]);
+  },
+);
+
+test(
+  'container.dirty.content.refused-mapping',
+  'a mapping that fails while tracking leaves no trace in the bitmap',
+  { covers: [GET_KEY], source: DO_MAP },
+  ({ container, memory }) => {
+    const ram = memory({ size: 4096, kind: '4k' });
+    mapAt(container, ram, [[0, 1]]);
+    start(container);
+    const before = mappingState(container);
+    const failing = { iova: BASE + PAGE, vaddr: 0n, size: PAGE };
+    expect(container.tryMapDma(failing)).toFailWith('EFAULT');
+    expect(mappingState(container)).toEqual(before);
+    expect(dirty(container, 64)).toEqual([0]);
+  },
+);
+
+test(
+  'container.dirty.content.groups',
+  'pages stay dirty for the groups that remain when one of two leaves',
+  {
+    covers: [GET_KEY],
+    source: 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_detach_group()',
+    device: 'edu',
+    uses: ['edu-rp'],
+  },
+  ({ container, openGroup, memory }) => {
+    const ram = memory({ size: 4 * 4096, kind: '4k' });
+    mapAt(container, ram, [[0, 4]]);
+    openGroup('edu-rp').setContainer(container);
+    start(container);
+    expect(dirty(container, 64)).toEqual([0, 1, 2, 3]);
+    openGroup('edu-rp').unsetContainer();
+    for (let round = 0; round < 3; round++) {
+      expect(dirty(container, 64)).toEqual([0, 1, 2, 3]);
+    }
+  },
+);
+
+test(
+  'container.dirty.unmap',
+  'an unmap with a bitmap tells which pages were dirty, then the mappings are gone',
+  { covers: [UNMAP_KEY], source: [UNMAP_DMA, DO_UNMAP] },
+  ({ container, memory }) => {
+    const ram = memory({ size: 4 * 4096, kind: '4k' });
+    const before = mappingState(container);
+    const extents: Extent[] = [
+      [1, 2],
+      [5, 1],
+      [62, 4],
+    ];
+    mapAt(container, ram, extents);
+    start(container);
+    const request = { iova: BASE, size: 128n * PAGE };
+    const answer = tryUnmapWithBitmap(container, request);
+    expect(answer).toSucceed(0);
+    expect(answer.value.unmapped).toBe(7n * PAGE);
+    expect(setBits(answer.value.bitmap)).toEqual(pagesOf(extents));
+    expect(answer.value.intact).toBe(true);
+    expect(mappingState(container)).toEqual(before);
+    const again = tryUnmapWithBitmap(container, request);
+    expect(again).toSucceed(0);
+    expect(again.value.unmapped).toBe(0n);
+    expect(setBits(again.value.bitmap)).toEqual([]);
+  },
+);
+
+test(
+  'container.dirty.unmap.without-bitmap',
+  'while tracking, mappings can be unmapped without asking for a bitmap',
+  { covers: [VFIO_IOMMU_UNMAP_DMA], source: DO_UNMAP },
+  ({ container, memory }) => {
+    const ram = memory({ size: 4096, kind: '4k' });
+    const before = mappingState(container);
+    mapAt(container, ram, [[0, 1]]);
+    start(container);
+    expect(container.unmapDma({ iova: BASE, size: PAGE })).toBe(PAGE);
+    expect(mappingState(container)).toEqual(before);
+  },
+);
+
+test(
+  'container.dirty.unmap.not-tracking',
+  'without tracking an unmap with a bitmap is refused and unmaps nothing',
+  { covers: [UNMAP_KEY, VFIO_IOMMU_UNMAP_DMA.fails('EINVAL')], source: DO_UNMAP },
+  ({ container, memory }) => {
+    const ram = memory({ size: 4096, kind: '4k' });
+    mapAt(container, ram, [[0, 1]]);
+    expect(tryUnmapWithBitmap(container, { iova: BASE, size: PAGE })).toFailWith('EINVAL');
+    expect(container.unmapDma({ iova: BASE, size: PAGE })).toBe(PAGE);
+  },
+);
+
+test(
+  'container.dirty.unmap.arguments',
+  'an unmap with a wrong bitmap is refused and unmaps nothing',
+  { covers: [UNMAP_KEY, VFIO_IOMMU_UNMAP_DMA.fails('EINVAL')], source: [UNMAP_DMA, DO_UNMAP] },
+  ({ container, memory }) => {
+    const ram = memory({ size: 4 * 4096, kind: '4k' });
+    mapAt(container, ram, [[0, 4]]);
+    start(container);
+    const before = mappingState(container);
+    const right = { iova: BASE, size: 4n * PAGE };
+    for (const wrong of [
+      { argsz: 24 },
+      { argsz: 32 },
+      { argsz: 47 },
+      { bitmapSize: 0n },
+      { bitmapSize: 7n },
+      { bitmapSize: (256n << 20n) + 8n },
+      { pgsize: 8192n, bitmapSize: 8n },
+      { pgsize: 2048n, bitmapSize: 8n },
+      { data: 0xffff_8880_0000_0000n },
+      { size: 2n * PAGE },
+      { iova: BASE + PAGE, size: 3n * PAGE },
+      { size: 65n * PAGE, bitmapSize: 8n },
+    ]) {
+      const answer = tryUnmapWithBitmap(container, { ...right, ...wrong });
+      expect(answer).toFailWith('EINVAL');
+      expect(setBits(answer.value.bitmap)).toEqual([]);
+    }
+    expect(mappingState(container)).toEqual(before);
+    const answer = tryUnmapWithBitmap(container, right);
+    expect(setBits(answer.value.bitmap)).toEqual([0, 1, 2, 3]);
+  },
+);
+
+test(
+  'container.dirty.unmap.bad-bitmap',
+  'a mapping whose bitmap cannot be written is not unmapped',
+  { covers: [UNMAP_KEY, VFIO_IOMMU_UNMAP_DMA.fails('EFAULT')], source: DO_UNMAP },
+  ({ container, memory }) => {
+    const ram = memory({ size: 4 * 4096, kind: '4k' });
+    const none = memory({ size: 4096, kind: '4k', prot: 0 });
+    mapAt(container, ram, [[0, 4]]);
+    start(container);
+    const before = mappingState(container);
+    for (const data of [0n, none.address]) {
+      const request = { iova: BASE, size: 4n * PAGE, data };
+      expect(tryUnmapWithBitmap(container, request)).toFailWith('EFAULT');
+    }
+    expect(mappingState(container)).toEqual(before);
+    expect(dirty(container, 64)).toEqual([0, 1, 2, 3]);
+    expect(container.unmapDma({ iova: BASE, size: 4n * PAGE })).toBe(4n * PAGE);
+  },
+);
