@@ -6,6 +6,7 @@ import {
   Group,
   O_CLOEXEC,
   O_RDWR,
+  OWN_MACHINE,
   SIGKILL,
   VFIO_GROUP_SET_CONTAINER,
   VFIO_IOMMU_MAP_DMA,
@@ -13,6 +14,7 @@ import {
   VFIO_TYPE1v2_IOMMU,
   expect,
   lockedMemory,
+  pinnedPages,
   sys,
   test,
   type TestContext,
@@ -177,7 +179,9 @@ test(
     heir.mapDma({ iova: 0x10000n, vaddr: heir.memory(8 * 4096), size: 8n * 4096n });
     container.close();
     group.close();
+    const mapped = OWN_MACHINE.missing() === null ? pinnedPages() : null;
     heir.actor.kill(SIGKILL);
+    if (mapped !== null) expect(pinnedPages()).toBe(mapped - 8);
     const again = Group.open(group.number);
     defer(() => again.close());
     const fresh = emptyContainer();

@@ -2,14 +2,17 @@ import {
   MAP_FIXED,
   MAP_ANONYMOUS,
   MAP_PRIVATE,
+  MAP_SHARED,
   PROT_READ,
   PROT_WRITE,
+  Program,
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
   expect,
   kernelAtLeast,
   lockedMemory,
+  mappingState,
   sys,
   test,
 } from '../../harness/testing/index.ts';
@@ -30,14 +33,16 @@ for (const pages of [1, 2, 511, 512, 513, 1025]) {
     ({ container, memory }) => {
       const ram = memory({ size: pages * 4096, kind: '4k' });
       const size = BigInt(pages) * PAGE;
-      const before = lockedMemory();
+      const before = mappingState(container);
       container.mapDma({ iova: IOVA, vaddr: ram.address, size });
-      expect(lockedMemory()).toEqual({
+      expect(mappingState(container)).toEqual({
         VmLck: before.VmLck + pages * KIB_PER_PAGE,
         VmPin: before.VmPin,
+        pinned: before.pinned === null ? null : before.pinned + pages,
+        dmaAvail: before.dmaAvail! - 1,
       });
       expect(container.unmapDma({ iova: IOVA, size })).toBe(size);
-      expect(lockedMemory()).toEqual(before);
+      expect(mappingState(container)).toEqual(before);
     },
   );
 }
@@ -150,20 +155,47 @@ test(
   'each page of physically scattered memory is counted once',
   { covers: [VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA], source: [PIN, UNPIN] },
   ({ container, memory }) => {
-    const PAGES = 32;
+    // More pieces than are unmapped between two flushes of the IOTLB (512), twice.
+    const PAGES = 1100;
     const ram = memory({ size: PAGES * 4096, kind: '4k' });
-    // Every second page comes from elsewhere, so that no two are contiguous for sure.
-    const other = memory({ size: PAGES * 4096, kind: 'memfd' });
-    for (let page = 1; page < PAGES; page += 2) {
+    const file = memory({ size: PAGES * 4096, kind: 'memfd' });
+    const program = new Program().stopOnError();
+    for (let page = 0; page < PAGES; page++) {
       const address = ram.address + BigInt(page) * PAGE;
-      const offset = (PAGES - 1 - page) * 4096;
-      sys.mmap(address, 4096, PROT_READ | PROT_WRITE, 1 | MAP_FIXED, other.fd, offset);
+      const offset = ((page * 7) % PAGES) * 4096;
+      const prot = PROT_READ | PROT_WRITE;
+      program.syscall('mmap', address, 4096, prot, MAP_SHARED | MAP_FIXED, file.fd, offset);
     }
-    const before = lockedMemory();
+    expect(program.run().executed).toBe(PAGES);
+    const before = mappingState(container);
     const size = BigInt(PAGES) * PAGE;
-    container.mapDma({ iova: IOVA, vaddr: ram.address, size });
-    expect(lockedMemory().VmLck).toBe(before.VmLck + PAGES * KIB_PER_PAGE);
-    expect(container.unmapDma({ iova: IOVA, size })).toBe(size);
-    expect(lockedMemory()).toEqual(before);
+    for (let round = 0; round < 2; round++) {
+      container.mapDma({ iova: IOVA, vaddr: ram.address, size });
+      expect(lockedMemory().VmLck).toBe(before.VmLck + PAGES * KIB_PER_PAGE);
+      expect(container.unmapDma({ iova: IOVA, size })).toBe(size);
+      expect(mappingState(container)).toEqual(before);
+    }
   },
 );
+
+for (const kind of ['thp', 'memfd'] as const) {
+  test(
+    `container.locked-memory.kind.${kind}`,
+    `memory of the kind ${kind} is counted and pinned page by page`,
+    { covers: [VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA], source: [PIN, UNPIN] },
+    ({ container, memory }) => {
+      const SIZE = 4 * 1024 * 1024;
+      const ram = memory({ size: SIZE, kind });
+      const before = mappingState(container);
+      // Off the boundary of a huge page on both sides.
+      const vaddr = ram.address + PAGE;
+      const size = BigInt(SIZE) - 2n * PAGE;
+      container.mapDma({ iova: IOVA, vaddr, size });
+      const mapped = mappingState(container);
+      expect(mapped.VmLck).toBe(before.VmLck + Number(size) / 1024);
+      if (before.pinned !== null) expect(mapped.pinned! - before.pinned).toBe(Number(size / PAGE));
+      expect(container.unmapDma({ iova: IOVA, size })).toBe(size);
+      expect(mappingState(container)).toEqual(before);
+    },
+  );
+}

@@ -7,7 +7,9 @@ import {
   ioctl,
   kernelAtLeast,
   mappingState,
+  sys,
   test,
+  type DmaMemory,
   vfio_iommu_type1_dma_map,
 } from '../../harness/testing/index.ts';
 
@@ -17,6 +19,11 @@ const MAP_DMA = 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_map_dma()';
 const DO_MAP = 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_map()';
 const TOP = 1n << 64n;
 const MAP_SIZE = vfio_iommu_type1_dma_map.size;
+
+/** Takes away the last page, so that nothing lies behind the others. */
+function munmapLast({ address, size }: DmaMemory): void {
+  expect(sys.munmap(address + BigInt(size) - PAGE, 4096)).toBe(0);
+}
 
 /** What wrapping addresses are refused with. */
 const wraps = () => (kernelAtLeast('6.18') ? 'EOVERFLOW' : 'EINVAL');
@@ -292,5 +299,39 @@ test(
     expect(container.tryUnmapDma({ iova, size: PAGE })).toFailWith('EINVAL');
     expect(container.tryUnmapDma({ iova: iova + PAGE, size: PAGE })).toFailWith('EINVAL');
     expect(container.unmapDma({ iova, size: 2n * PAGE })).toBe(2n * PAGE);
+  },
+);
+
+test(
+  'container.map-dma.iova.no-alias',
+  'IOVAs that differ above 32 bits only are different',
+  { covers: [VFIO_IOMMU_MAP_DMA], source: DO_MAP },
+  ({ container, memory }) => {
+    const pages = memory({ size: 4096, kind: '4k' });
+    const low = { iova: 0x10000n, vaddr: pages.address, size: PAGE };
+    const high = { ...low, iova: (1n << 32n) + 0x10000n };
+    expect(container.tryMapDma(low)).toSucceed(0);
+    expect(container.tryMapDma(high)).toSucceed(0);
+    expect(container.tryMapDma(high)).toFailWith('EEXIST');
+    expect(container.unmapDma({ iova: low.iova, size: PAGE })).toBe(PAGE);
+    expect(container.tryMapDma(high)).toFailWith('EEXIST');
+    expect(container.unmapDma({ iova: high.iova, size: PAGE })).toBe(PAGE);
+  },
+);
+
+test(
+  'container.map-dma.size.above-32-bits',
+  'the size of a mapping has 64 bits: memory of its lower half does not suffice',
+  { covers: [VFIO_IOMMU_MAP_DMA.fails('EFAULT')], source: DO_MAP },
+  ({ container, memory }) => {
+    const pages = memory({ size: 3 * 4096, kind: '4k' });
+    munmapLast(pages);
+    const before = mappingState(container);
+    const iova = 1n << 32n;
+    for (const size of [(1n << 32n) + PAGE, (1n << 36n) + 2n * PAGE]) {
+      expect(container.tryMapDma({ iova, vaddr: pages.address, size })).toFailWith('EFAULT');
+    }
+    expect(mappingState(container)).toEqual(before);
+    expect(container.unmapDma({ iova, size: 1n << 37n })).toBe(0n);
   },
 );

@@ -1,6 +1,7 @@
 import {
   MAP_FIXED,
   MAP_SHARED,
+  OWN_MACHINE,
   PROT_NONE,
   PROT_READ,
   VFIO_DMA_MAP_FLAG_READ,
@@ -8,6 +9,7 @@ import {
   VFIO_IOMMU_MAP_DMA,
   expect,
   mappingState,
+  setModuleParameter,
   sys,
   test,
   type DmaMemory,
@@ -189,3 +191,33 @@ test(
     expect(mappingState(container)).toEqual(before);
   },
 );
+
+for (const pages of [1, 513]) {
+  test(
+    `container.disable-hugepages.${pages}-pages`,
+    `with disable_hugepages a mapping of ${pages} pages is the same to its user`,
+    {
+      covers: [VFIO_IOMMU_MAP_DMA],
+      source: 'drivers/vfio/vfio_iommu_type1.c vfio_pin_pages_remote()',
+      needs: [OWN_MACHINE],
+    },
+    ({ container, memory, defer }) => {
+      defer(setModuleParameter('vfio_iommu_type1', 'disable_hugepages', 'Y'));
+      const ram = memory({ size: pages * 4096, kind: '4k' });
+      const before = mappingState(container);
+      const map = { iova: IOVA, vaddr: ram.address, size: BigInt(pages) * PAGE };
+      expect(container.tryMapDma(map)).toSucceed(0);
+      expect(mappingState(container)).toEqual({
+        VmLck: before.VmLck + pages * 4,
+        VmPin: before.VmPin,
+        pinned: before.pinned === null ? null : before.pinned + pages,
+        dmaAvail: before.dmaAvail! - 1,
+      });
+      expect(container.unmapDma({ iova: IOVA, size: map.size })).toBe(map.size);
+      expect(mappingState(container)).toEqual(before);
+      punchHole(ram, pages - 1);
+      expect(container.tryMapDma(map)).toFailWith('EFAULT');
+      expect(mappingState(container)).toEqual(before);
+    },
+  );
+}

@@ -210,7 +210,12 @@ test(
 test(
   'container.unmap-dma.to-the-top',
   'a range that ends at 2^64 exactly is a valid one',
-  { covers: [VFIO_IOMMU_UNMAP_DMA], source: DO_UNMAP },
+  {
+    covers: [VFIO_IOMMU_UNMAP_DMA],
+    source: DO_UNMAP,
+    since: '6.18',
+    fixes: ['vfio/type1: handle DMA map/unmap up to the addressable limit'],
+  },
   ({ container, memory }) => {
     const pages = memory({ size: 2 * 4096, kind: '4k' });
     container.mapDma({ iova: 0n, vaddr: pages.address, size: PAGE });
