@@ -14,12 +14,15 @@ export async function runCommand(args) {
   return runCli(args);
 }
 
+/** Commands that run tests. */
+const RUNNING = ['run', 'audit'];
+
 /**
- * Only `run` needs more than the bundles: the shim, and QEMU unless it runs on this machine.
+ * Only these need more than the bundles: the shim, and QEMU unless it runs on this machine.
  * @param {string[]} args
  */
 export function neededSteps(args) {
-  const isRun = args.find((arg) => !arg.startsWith('-')) === 'run';
+  const isRun = RUNNING.includes(args.find((arg) => !arg.startsWith('-')) ?? '');
   if (!isRun || args.includes('--help') || args.includes('-h')) return setUpBundles;
   return args.some((arg) => arg === '--device' || arg.startsWith('--device='))
     ? setUpLocal

@@ -10,7 +10,10 @@ import { SetupError } from '../target/errors.ts';
  */
 export async function listTests(): Promise<TestMeta[]> {
   if (!existsSync(workerBundle)) {
-    throw new SetupError(`${workerBundle} is missing: the suites are not bundled`, 'run `npm run setup`');
+    throw new SetupError(
+      `${workerBundle} is missing: the suites are not bundled`,
+      'run `npm run setup`',
+    );
   }
   const child = spawn(process.execPath, ['--enable-source-maps', workerBundle, '--list'], {
     stdio: ['ignore', 'pipe', 'pipe'],

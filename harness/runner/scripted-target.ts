@@ -1,5 +1,5 @@
 import type { WorkerEvent } from '../protocol/events.ts';
-import type { Session, SessionEnd, SessionHandlers, Target } from '../target/target.ts';
+import type { Session, SessionEnd, SessionHandlers, Target, Work } from '../target/target.ts';
 
 /** What a scripted session can do; for this project's own unit tests of the supervisor. */
 export interface Stage {
@@ -25,6 +25,8 @@ export class ScriptedTarget implements Target {
   readonly assignment = { mode: 'vm' as const, roles: {}, devices: [], abilities: [] };
   /** What each session was given, in order. */
   readonly assigned: string[][] = [];
+  /** The same with what else belongs to it. */
+  readonly works: Work[] = [];
   kills = 0;
   /** Sessions that have started and not ended. */
   alive = 0;
@@ -38,7 +40,9 @@ export class ScriptedTarget implements Target {
     return { target: this.name };
   }
 
-  async start(tests: string[], handlers: SessionHandlers): Promise<Session> {
+  async start(work: Work, handlers: SessionHandlers): Promise<Session> {
+    const { tests } = work;
+    this.works.push(work);
     const script = this.#scripts[Math.min(this.assigned.length, this.#scripts.length - 1)];
     this.assigned.push(tests);
     let resolve: (end: SessionEnd) => void = () => undefined;

@@ -249,7 +249,7 @@ async function runSession(
   let end: SessionEnd;
   try {
     watchSilence();
-    session = await target.start([...remaining.keys()], { onEvent, onProgress });
+    session = await target.start({ tests: [...remaining.keys()] }, { onEvent, onProgress });
     // What came while there was nothing to kill yet.
     if (signal.aborted || refusal || silent !== undefined) await session.kill();
     end = await session.ended;

@@ -30,6 +30,9 @@ export interface Session {
   kill(): Promise<void>;
 }
 
+/** What a session is started for; the target adds what it knows of itself. */
+export type Work = Pick<Assignment, 'tests' | 'audit'>;
+
 /** Where suites run. */
 export interface Target {
   readonly name: string;
@@ -39,7 +42,7 @@ export interface Target {
   readonly assignment: Pick<Assignment, 'mode' | 'roles' | 'devices' | 'abilities'>;
   /** Factor on every time limit: slow emulation, debug kernels. */
   readonly timeoutScale: number;
-  start(tests: string[], handlers: SessionHandlers): Promise<Session>;
+  start(work: Work, handlers: SessionHandlers): Promise<Session>;
 }
 
 export type { Assignment, Reply, WorkerEvent };

@@ -36,7 +36,7 @@ export function prepareLocal(options: LocalOptions): Target {
     timeoutScale: 1,
     assignment: { mode: 'local', roles: {}, devices, abilities: [] },
     describe: () => ({ target: 'local', kernel: release(), devices: devices.join(' ') }),
-    start(tests, handlers) {
+    start(work, handlers) {
       const child = spawnDependent(
         process.execPath,
         ['--enable-source-maps', workerBundle, '--channel', 'fd:3'],
@@ -48,7 +48,7 @@ export function prepareLocal(options: LocalOptions): Target {
         encodeLine({
           type: 'assignment',
           protocol: PROTOCOL_VERSION,
-          tests,
+          ...work,
           ...this.assignment,
         }),
       );

@@ -19,7 +19,7 @@ import { SetupError } from '../../../setup/failure.mjs';
 import { projectFolder, workerBundle } from '../../../setup/paths.mjs';
 import { encodeLine, PROTOCOL_VERSION } from '../../protocol/events.ts';
 import { onLines } from '../lines.ts';
-import type { Reply, Session, SessionEnd, SessionHandlers, Target } from '../target.ts';
+import type { Reply, Session, SessionEnd, SessionHandlers, Target, Work } from '../target.ts';
 import { parseWorkerLine } from '../worker-line.ts';
 import { chooseAccelerator, type Accelerator } from './accelerator.ts';
 import { linuxCommandLine, qemuArguments, type Sockets } from './command-line.ts';
@@ -123,7 +123,7 @@ class VmTarget implements Target {
     };
   }
 
-  async start(tests: string[], handlers: SessionHandlers): Promise<Session> {
+  async start(work: Work, handlers: SessionHandlers): Promise<Session> {
     const options = this.#options;
     const folder = socketFolder();
     const resultsShare = join(options.resultsDir, 'guest');
@@ -187,7 +187,7 @@ class VmTarget implements Target {
       encodeLine({
         type: 'assignment',
         protocol: PROTOCOL_VERSION,
-        tests,
+        ...work,
         ...this.assignment,
       }),
     );

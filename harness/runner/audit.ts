@@ -1,0 +1,158 @@
+import type { JournalEvent } from '../../reports/journal.ts';
+import type { TestMeta, WorkerEvent } from '../protocol/events.ts';
+import type { Session, SessionEnd, Target } from '../target/target.ts';
+import type { AuditException } from './audit-exceptions.ts';
+
+/** What the audit found out about one test. */
+export interface TestAudit {
+  id: string;
+  /** Lies told. */
+  told: number;
+  noticed: number;
+  /** Lies that no assertion noticed. */
+  unnoticed: string[];
+  /** Lies that need not be noticed, with the reason. */
+  excused: { lie: string; reason: string }[];
+  /** Why the test could not be audited, or null. */
+  reason: string | null;
+}
+
+export interface AuditOptions {
+  target: Target;
+  tests: readonly TestMeta[];
+  /** Lies a test. */
+  most: number;
+  exceptions: readonly AuditException[];
+  timeoutScale: number;
+  record(event: JournalEvent): void;
+  signal: AbortSignal;
+}
+
+/** Sessions in a row that may end without telling a single lie. */
+const MAX_FRUITLESS = 3;
+/** Boot of a guest and baseline of a test, before scaling. */
+const SILENCE_MS = 180_000;
+
+/** Audits tests in one session after the other; a lie that kills its session counts as noticed. */
+export async function audit(options: AuditOptions): Promise<TestAudit[]> {
+  const audits = new Map<string, TestAudit>();
+  const remaining = options.tests.map(({ id }) => id);
+  let from = 0;
+  let fruitless = 0;
+  for (let number = 0; remaining.length > 0 && !options.signal.aborted; number++) {
+    options.record({ type: 'session-start', session: number, tests: remaining.length });
+    const session = await auditSession(options, remaining, from, audits);
+    options.record({
+      type: 'session-end',
+      session: number,
+      kind: session.end.kind,
+      detail: session.end.detail,
+      tail: session.end.tail,
+      during: remaining[0] ?? null,
+    });
+    from = session.next;
+    fruitless = session.progressed ? 0 : fruitless + 1;
+    const [stuck] = remaining;
+    if (fruitless === MAX_FRUITLESS && stuck !== undefined) {
+      entry(audits, stuck).reason = `no session survives it: ${session.end.detail}`;
+      remaining.shift();
+      from = 0;
+      fruitless = 0;
+    }
+  }
+  return [...audits.values()];
+}
+
+interface SessionAudit {
+  end: SessionEnd;
+  /** The lie from which to go on in the first of the remaining tests. */
+  next: number;
+  progressed: boolean;
+}
+
+/** One session; takes the tests that are done out of `remaining`. */
+async function auditSession(
+  { target, tests, most, exceptions, timeoutScale, record, signal }: AuditOptions,
+  remaining: string[],
+  from: number,
+  audits: Map<string, TestAudit>,
+): Promise<SessionAudit> {
+  const limits = new Map(tests.map((test) => [test.id, test.timeoutMs * timeoutScale]));
+  let session: Session | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let current: { id: string; index: number; text: string } | undefined;
+  let next = from;
+  let progressed = false;
+
+  const arm = (ms: number): void => {
+    clearTimeout(timer);
+    timer = setTimeout(() => void session?.kill(), ms);
+  };
+  const settle = (noticed: boolean): void => {
+    if (!current) return;
+    const test = entry(audits, current.id);
+    const { id, index, text } = current;
+    current = undefined;
+    next = index + 1;
+    progressed = true;
+    const exception = exceptions.find((candidate) => candidate.matches(id, text));
+    if (!noticed && exception) {
+      test.excused.push({ lie: text, reason: exception.reason });
+      return;
+    }
+    test.told += 1;
+    if (noticed) test.noticed += 1;
+    else test.unnoticed.push(text);
+  };
+  const onEvent = (event: WorkerEvent): void => {
+    record(event);
+    switch (event.type) {
+      case 'audit-plan':
+        entry(audits, event.id);
+        break;
+      case 'lie-begin':
+        current = event;
+        arm(limits.get(event.id) ?? SILENCE_MS);
+        return;
+      case 'lie-end':
+        settle(event.noticed);
+        break;
+      case 'audit-end':
+        entry(audits, event.id).reason = event.reason;
+        remaining.shift();
+        next = 0;
+        progressed = true;
+        break;
+      default:
+        break;
+    }
+    arm(SILENCE_MS * timeoutScale);
+  };
+
+  const onAbort = (): void => void session?.kill();
+  signal.addEventListener('abort', onAbort);
+  try {
+    session = await target.start(
+      { tests: [...remaining], audit: { from, most } },
+      { onEvent, onProgress: (text) => record({ type: 'progress', text }) },
+    );
+    arm(SILENCE_MS * timeoutScale);
+    const end = await session.ended;
+    // Whoever dies of a lie has noticed it; an emulator that breaks has not.
+    if (!signal.aborted && end.kind !== 'infrastructure') settle(true);
+    return { end, next, progressed };
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', onAbort);
+    await session?.kill();
+  }
+}
+
+function entry(audits: Map<string, TestAudit>, id: string): TestAudit {
+  let audit = audits.get(id);
+  if (!audit) {
+    audit = { id, told: 0, noticed: 0, unnoticed: [], excused: [], reason: null };
+    audits.set(id, audit);
+  }
+  return audit;
+}
