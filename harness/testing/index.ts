@@ -51,6 +51,7 @@ export * from '../vfio/dma-program.ts';
 export * from '../vfio/eventfd.ts';
 export * from '../vfio/group.ts';
 export * from '../vfio/hot-reset.ts';
+export * from '../vfio/intx-masking.ts';
 export * from '../vfio/ioctl.ts';
 export * from '../vfio/ioeventfd.ts';
 export * from '../vfio/iommufd.ts';
