@@ -211,3 +211,36 @@ test(
     expect(container.dmaAvail()).toBe(before);
   },
 );
+
+test(
+  'container.dma-entry-limit.large',
+  'dma_entry_limit may be more than 16 bits hold',
+  { covers: [DMA_AVAIL], source: OPEN, needs: [OWN_MACHINE] },
+  (context) => {
+    const container = limited(context, 100_000);
+    const ram = context.memory({ size: 4096, kind: '4k' });
+    expect(container.dmaAvail()).toBe(100_000);
+    container.mapDma({ iova: at(0), vaddr: ram.address, size: PAGE });
+    expect(container.dmaAvail()).toBe(99_999);
+  },
+);
+
+test(
+  'container.dma-entry-limit.fresh-after-last-group',
+  'a container whose IOMMU is set anew has all its mappings again, under the limit of that moment',
+  { covers: [DMA_AVAIL], source: OPEN, needs: [OWN_MACHINE] },
+  (context) => {
+    const container = limited(context, 2);
+    const ram = context.memory({ size: 4096, kind: '4k' });
+    for (const index of [0, 1]) {
+      container.mapDma({ iova: at(index), vaddr: ram.address, size: PAGE });
+    }
+    expect(container.dmaAvail()).toBe(0);
+    context.openGroup().unsetContainer();
+    context.openGroup().setContainer(container);
+    container.setIommu(VFIO_TYPE1v2_IOMMU);
+    expect(container.dmaAvail()).toBe(Number(moduleParameter(MODULE, 'dma_entry_limit')));
+    const map = { iova: at(0), vaddr: ram.address, size: PAGE };
+    expect(container.tryMapDma(map)).toSucceed(0);
+  },
+);

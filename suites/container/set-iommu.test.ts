@@ -1,6 +1,7 @@
 import {
   VFIO_DMA_CC_IOMMU,
   VFIO_EEH,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
   VFIO_IOMMU_GET_INFO,
   VFIO_NOIOMMU_IOMMU,
   VFIO_SET_IOMMU,
@@ -16,6 +17,7 @@ import {
   kernelAtLeast,
   moduleUsers,
   test,
+  tryDirtyPages,
   vfio_iommu_type1_info,
   type Container,
   type TestContext,
@@ -186,5 +188,12 @@ test(
     expect(container.tryGetInfo(INFO_SIZE)).toFailWith('EINVAL');
     expect(container.trySetIommu(VFIO_TYPE1_IOMMU)).toSucceed(0);
     expect(container.tryGetInfo(INFO_SIZE)).toSucceed(0);
+    // It is the new model that answers, in both directions: v1 has no dirty tracking.
+    const start = VFIO_IOMMU_DIRTY_PAGES_FLAG_START;
+    expect(tryDirtyPages(container, start)).toFailWith('EACCES');
+    group.unsetContainer();
+    group.setContainer(container);
+    container.setIommu(VFIO_TYPE1v2_IOMMU);
+    expect(tryDirtyPages(container, start)).toSucceed(0);
   },
 );
