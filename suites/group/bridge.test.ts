@@ -15,6 +15,7 @@ import {
   test,
   tryWriteAttribute,
   unbind,
+  vfioDevName,
   type PciFunction,
 } from '../../harness/testing/index.ts';
 
@@ -76,7 +77,7 @@ test(
     provokes: [/probe (with driver vfio-pci|of .*) failed with error -22/],
     ...BEHIND_BRIDGE,
   },
-  ({ openGroup, defer }) => {
+  ({ openGroup, defer, pci }) => {
     const bridge = freedBridge();
     const group = openGroup();
     tryWriteAttribute(`${bridge.path}/driver_override`, 'vfio-pci');
@@ -86,6 +87,18 @@ test(
     );
     expect(bridge.driver).toBe(null);
     expect(group.status()).toBe(VFIO_GROUP_FLAGS_VIABLE);
+    // Each attempt gives back what it had taken: the next device gets the index that is free.
+    unbind(pci);
+    bindTo(pci, 'vfio-pci');
+    const index = vfioDevName(pci);
+    unbind(pci);
+    for (let again = 0; again < 3; again++) {
+      expect(tryWriteAttribute('/sys/bus/pci/drivers/vfio-pci/bind', bridge.bdf)).toFailWith(
+        'EINVAL',
+      );
+    }
+    bindTo(pci, 'vfio-pci');
+    expect(vfioDevName(pci)).toBe(index);
   },
 );
 

@@ -110,7 +110,7 @@ test(
 );
 
 test(
-  'group.iommufd-as-container',
+  'group.iommufd-as-container.works',
   'an iommufd stands in for a container: a group enters it, and mappings work as in type1',
   {
     covers: [VFIO_GROUP_SET_CONTAINER, VFIO_GROUP_UNSET_CONTAINER.fails('EBUSY')],
@@ -176,5 +176,20 @@ test(
     container.setIommu(VFIO_TYPE1v2_IOMMU);
     expect(openDevice(second).config.read16(0)).toBe(pci.vendor);
     expect(io.allocIoas()).toBeGreaterThan(0);
+  },
+);
+
+test(
+  'group.iommufd-as-container.stays-taken',
+  'a group stays taken while its device is open, in an iommufd as in a container',
+  { source: 'drivers/vfio/group.c vfio_group_fops_release()', device: 'edu', needs: [CDEV] },
+  ({ pci, iommufd, openFreshGroup, openDevice }) => {
+    const group = openFreshGroup(pci.group!);
+    expect(group.trySetContainer(iommufd().fd)).toSucceed(0);
+    openDevice(group);
+    group.close();
+    const again = Group.tryOpen(pci.group!);
+    again.value?.close();
+    expect(again).toFailWith('EBUSY');
   },
 );
