@@ -21,7 +21,7 @@ import {
 
 const CONFIG = 'drivers/vfio/pci/vfio_pci_config.c';
 const WRITE = `${CONFIG} vfio_exp_config_write()`;
-const EXPRESS = ['e1000e', 'igb', 'nvme', 'virtio-net', 'xhci', 'vmxnet3'];
+const EXPRESS = ['e1000e', 'igb', 'virtio-net'];
 
 /** A register that keeps what is written until the device is reset: BAR, offset, width and value. */
 const WITNESS: Record<string, { bar: number; offset: number; width: 1 | 4; value: number }> = {
