@@ -56,8 +56,8 @@ function expressLength(hardware: Buffer, start: number): number {
     return integrated ? PCI_CAP_EXP_RC_ENDPOINT_SIZEOF_V1 : PCI_CAP_EXP_ENDPOINT_SIZEOF_V1;
   }
   if (integrated) return PCI_CAP_EXP_RC_ENDPOINT_SIZEOF_V2;
-  // The header's PCI_CAP_EXP_ENDPOINT_SIZEOF_V2 left Slot Capabilities 2 out at first.
-  return kernelAtLeast('6.8') ? 0x34 : 0x32;
+  // Link Status 2 was left out until a fix of late 2025, which went to stable kernels as well.
+  return kernelAtLeast('6.18') ? 0x34 : 0x32;
 }
 
 /** `vfio_cap_len()` for what emulated and common devices have. */

@@ -12,16 +12,7 @@ import {
 } from '../../harness/testing/index.ts';
 
 const CORE = 'drivers/vfio/pci/vfio_pci_core.c';
-const KINDS = [
-  'edu',
-  'pci-testdev',
-  'vga',
-  'e1000e',
-  'igb',
-  'nvme',
-  'virtio-net',
-  'bridge-child-b',
-];
+const KINDS = ['edu', 'pci-testdev', 'e1000e', 'igb', 'virtio-net', 'bridge-child-b'];
 
 function open({ device, pci, defer }: TestContext): ConfigPair {
   const pair = new ConfigPair(device, pci);
