@@ -20,5 +20,12 @@ export function setResetMethods(pci: PciFunction, methods: readonly string[]): (
   const write = (names: readonly string[]) =>
     writeFileSync(`${pci.path}/reset_method`, names.length > 0 ? names.join(' ') : '\n');
   write(methods);
-  return () => write(before);
+  return () => {
+    try {
+      write(before);
+    } catch {
+      // `bus` of the first function was possible until the kernel found the second one.
+      writeFileSync(`${pci.path}/reset_method`, 'default');
+    }
+  };
 }

@@ -263,3 +263,38 @@ test(
     ]);
   },
 );
+
+test(
+  'device.ioeventfd.limit-per-use',
+  'the assignments of one user do not count for the next one',
+  {
+    covers: [VFIO_DEVICE_IOEVENTFD.fails('ENOSPC')],
+    source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_disable(): ioeventfds_nr',
+    device: 'ivshmem',
+  },
+  ({ group, pci, openDevice, eventfd }) => {
+    const { fd } = eventfd();
+    for (let user = 0; user < 2; user++) {
+      const device = openDevice(group, pci.bdf);
+      enableDevice(device);
+      const { offset } = device.region(SHARED).info;
+      const program = new Program();
+      const refs = Array.from({ length: MOST + 1 }, (_, index) => {
+        const argument = vfio_device_ioeventfd.encode({
+          argsz: vfio_device_ioeventfd.size,
+          flags: 4,
+          offset: offset + BigInt(4 * index),
+          data: 0n,
+          fd,
+          reserved: 0,
+        });
+        const data = program.data(argument);
+        return program.syscall('ioctl', device.fd, VFIO_DEVICE_IOEVENTFD.request, data);
+      });
+      program.run();
+      const results = refs.map((ref) => program.result(ref));
+      expect(results, `user ${user}`).toEqual([...new Array<number>(MOST).fill(0), -28]);
+      device.close();
+    }
+  },
+);

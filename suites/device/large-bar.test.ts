@@ -226,7 +226,9 @@ for (const [name, size, alignment] of [
       enableDevice(device);
       const region = device.region(BAR);
       expect(region.info.size).toBe(4n * GIB);
-      for (let round = 0; round < 8; round++) {
+      // Before Linux 6.12 each fault maps all pages: a million of them.
+      const rounds = size > GIB ? 3 : 8;
+      for (let round = 0; round < rounds; round++) {
         const mapping = mapAt(context, device.fd, region, { size, alignment });
         const ends = [mapping.address, mapping.address + size - 4n].map((address) => {
           const program = new Program();

@@ -1,3 +1,4 @@
+import { readFileSync, realpathSync } from 'node:fs';
 import {
   PCI_COMMAND,
   PCI_COMMAND_MASTER,
@@ -265,5 +266,21 @@ test(
     const word = Buffer.alloc(4);
     expect(sys.pread(copy, word, region.info.offset + BigInt(offset))).toBe(4);
     expect(word.readUInt32LE()).toBe(0x1212);
+  },
+);
+
+test(
+  'device.life.fdinfo',
+  'the fdinfo of a device fd names the device in sysfs',
+  {
+    covers: [],
+    source: 'drivers/vfio/vfio_main.c vfio_device_show_fdinfo()',
+    since: '7.0',
+    devices: ['edu', 'igb'],
+  },
+  ({ device, pci }) => {
+    const text = readFileSync(`/proc/self/fdinfo/${device.fd}`, 'utf8');
+    expect(text).toMatch(/^flags:/m);
+    expect(/^vfio-device-syspath: (.*)$/m.exec(text)?.[1]).toBe(realpathSync(pci.path));
   },
 );

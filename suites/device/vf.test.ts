@@ -30,14 +30,14 @@ const TABLE_BAR = 3;
 function openPair(context: TestContext): { pf: Device; vf: Device; pci: PciFunction } {
   const { pci: physical, container, group, openDevice, openFreshGroup, defer } = context;
   defer(setModuleParameter('vfio_pci', 'enable_sriov', 'Y'));
+  // First, for opening it resets it, and its virtual functions with it.
+  const pf = openDevice(group, `${physical.bdf} vf_token=${TOKEN}`);
   trySetVfs(physical, 1).must();
   defer(() => void trySetVfs(physical, 0));
   const [pci] = virtualFunctions(physical) as [PciFunction];
   bindTo(pci, 'vfio-pci');
-  void container;
   const vfGroup = openFreshGroup(pci.group!);
   vfGroup.setContainer(container);
-  const pf = openDevice(group, `${physical.bdf} vf_token=${TOKEN}`);
   const vf = openDevice(vfGroup, `${pci.bdf} vf_token=${TOKEN}`);
   return { pf, vf, pci };
 }
