@@ -1,5 +1,6 @@
 import yargs from 'yargs';
 import { audit } from './commands/audit.ts';
+import { coverage } from './commands/coverage.ts';
 import { devices } from './commands/devices.ts';
 import { kernels } from './commands/kernels.ts';
 import { list } from './commands/list.ts';
@@ -11,7 +12,7 @@ import { DASH_VALUES, RUN_OPTIONS } from './run-options.ts';
 import { didYouMean } from '../runner/suggest.ts';
 import { UsageError } from '../target/errors.ts';
 
-const COMMANDS = [run, audit, list, show, devices, kernels, report];
+const COMMANDS = [run, audit, list, show, coverage, devices, kernels, report];
 
 /** Parses and executes. @throws UsageError, SetupError, or whatever a command throws */
 export async function commandLine(args: string[]): Promise<void> {

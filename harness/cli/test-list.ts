@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { workerBundle } from '../../setup/paths.mjs';
 import type { TestMeta } from '../protocol/events.ts';
+import type { Uapi } from '../protocol/uapi.ts';
 import { SetupError } from '../target/errors.ts';
 
 /**
@@ -9,13 +10,22 @@ import { SetupError } from '../target/errors.ts';
  * neither root nor a device.
  */
 export async function listTests(): Promise<TestMeta[]> {
+  return (await askWorker('--list')) as TestMeta[];
+}
+
+/** All uAPI items that the executing side knows. */
+export async function listUapi(): Promise<Uapi> {
+  return (await askWorker('--uapi')) as Uapi;
+}
+
+async function askWorker(question: '--list' | '--uapi'): Promise<unknown> {
   if (!existsSync(workerBundle)) {
     throw new SetupError(
       `${workerBundle} is missing: the suites are not bundled`,
       'run `npm run setup`',
     );
   }
-  const child = spawn(process.execPath, ['--enable-source-maps', workerBundle, '--list'], {
+  const child = spawn(process.execPath, ['--enable-source-maps', workerBundle, question], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const out: Buffer[] = [];
@@ -31,5 +41,5 @@ export async function listTests(): Promise<TestMeta[]> {
       'mend the suite file that is named above',
     );
   }
-  return JSON.parse(Buffer.concat(out).toString('utf8')) as TestMeta[];
+  return JSON.parse(Buffer.concat(out).toString('utf8')) as unknown;
 }

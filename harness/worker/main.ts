@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { uapi } from '../abi/uapi.ts';
 import { PROTOCOL_VERSION } from '../protocol/events.ts';
 import { auditCase } from '../audit/audit-case.ts';
 import { runCase } from '../testing/execute.ts';
@@ -63,8 +64,9 @@ async function list(): Promise<void> {
 
 const [command, argument] = process.argv.slice(2);
 if (command === '--list') await list();
+else if (command === '--uapi') process.stdout.write(JSON.stringify(uapi()) + '\n');
 else if (command === '--channel' && argument !== undefined) await execute(argument);
 else {
-  process.stderr.write('usage: worker --list | worker --channel PATH|fd:N\n');
+  process.stderr.write('usage: worker --list | worker --uapi | worker --channel PATH|fd:N\n');
   process.exitCode = 2;
 }
