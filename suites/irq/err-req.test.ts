@@ -64,14 +64,17 @@ for (const [name, index] of Object.entries(NOTICES)) {
 
   test(
     `irq.${name}.negative-fd`,
-    `of the negative fds only -1 removes the ${NAME} eventfd, the others are refused`,
+    `of the negative fds only -1 removes the ${NAME} eventfd, the others change nothing`,
     { covers: [VFIO_DEVICE_SET_IRQS.fails('EINVAL')], source: SINGLE, device: 'igb' },
     ({ device, eventfd }) => {
       const irqs = new Irqs(device, index);
       const signal = eventfd();
       irqs.enable([signal]);
       for (const fd of [-2, -3, -0x8000_0000]) {
-        expect(irqs.tryEventfds([fd])).toFailWith('EINVAL');
+        const answer = irqs.tryEventfds([fd]);
+        // Before, they were accepted and changed nothing.
+        if (kernelAtLeast('6.12')) expect(answer).toFailWith('EINVAL');
+        else expect(answer).toSucceed(0);
         irqs.loopback();
         expect(signal.take()).toBe(1);
       }
