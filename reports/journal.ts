@@ -46,8 +46,11 @@ export type SupervisorEvent =
   | { type: 'run-end'; outcome: Outcome; reason: string };
 
 export type JournalEvent = SupervisorEvent | WorkerEvent;
-/** `at`: ISO time by the supervisor's clock. */
-export type JournalLine = { at: string } & JournalEvent;
+/**
+ * `at`: ISO time by the supervisor's clock. `lane`: which of the sessions that run side by side it
+ * comes from; lane 0 is not written.
+ */
+export type JournalLine = { at: string; lane?: number } & JournalEvent;
 
 export const JOURNAL_FILE = 'journal.ndjson';
 
@@ -63,8 +66,8 @@ export class Journal {
     this.#fd = openSync(path, 'a');
   }
 
-  append(event: JournalEvent, at: Date = new Date()): JournalLine {
-    const line: JournalLine = { at: at.toISOString(), ...event };
+  append(event: JournalEvent, at: Date = new Date(), lane = 0): JournalLine {
+    const line: JournalLine = { at: at.toISOString(), ...(lane > 0 && { lane }), ...event };
     const bytes = Buffer.from(JSON.stringify(line) + '\n');
     for (let done = 0; done < bytes.length;) done += writeSync(this.#fd, bytes, done);
     if (DURABLE.has(event.type)) fsyncSync(this.#fd);

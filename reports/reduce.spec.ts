@@ -138,4 +138,22 @@ describe('reducer', () => {
   it('refuses a journal without a beginning', () => {
     expect(() => reduceJournal([])).toThrow(/no run/);
   });
+
+  it('keeps sessions that run side by side apart', () => {
+    const in1 = (event: JournalEvent) => ({ ...event, lane: 1 });
+    const results = reduceJournal(
+      asLines([
+        sampleBegin([a, b], {}),
+        session(0),
+        in1(session(0)),
+        begin(a.id),
+        in1(begin(b.id)),
+        { type: 'hang', id: a.id, limitMs: 1 },
+        in1(end(b.id)),
+      ]),
+    );
+    expect(results.tests.map(({ id, status, session: of }) => [id, status, of])).toEqual([
+      [b.id, 'pass', 1],
+    ]);
+  });
 });

@@ -14,22 +14,30 @@ import {
 type RunBegin = Extract<SupervisorEvent, { type: 'run-begin' }>;
 type RawStatus = Exclude<Status, 'xfail' | 'xpass'>;
 
+interface Lane {
+  /** Index of its session. */
+  session: number;
+  /** After a hang the rest of the session does not count. */
+  deaf: boolean;
+}
+
 /** Journal → results, line by line, so that the live display and the files say the same. */
 export class Reducer {
   #begin: (RunBegin & { at: string }) | undefined;
   #end: { at: string; outcome: Outcome; reason: string } | undefined;
   #lastAt: string | undefined;
   #environment: Environment = {};
-  /** After a hang the rest of the session does not count. */
-  #deaf = false;
   readonly #meta = new Map<string, TestMeta>();
   readonly #sessions: SessionRecord[] = [];
+  /** The session that each lane is in. */
+  readonly #lanes = new Map<number, Lane>();
   readonly #begun = new Map<string, { at: string; session: number }>();
   readonly #results = new Map<string, TestResult>();
 
   /** Takes the next line; returns the test that got its result by it, if any. */
   apply(line: JournalLine): TestResult | undefined {
     this.#lastAt = line.at;
+    const lane = this.#lanes.get(line.lane ?? 0);
     switch (line.type) {
       case 'run-begin':
         this.#begin = line;
@@ -40,7 +48,6 @@ export class Reducer {
         }
         return undefined;
       case 'session-start':
-        this.#deaf = false;
         this.#sessions.push({
           started: line.at,
           finished: null,
@@ -49,18 +56,19 @@ export class Reducer {
           detail: '',
           during: null,
         });
+        this.#lanes.set(line.lane ?? 0, { session: this.#sessions.length - 1, deaf: false });
         return undefined;
       case 'hello': {
-        const session = this.#sessions.at(-1);
+        const session = lane && this.#sessions[lane.session];
         if (session) session.bootMs = Date.parse(line.at) - Date.parse(session.started);
         this.#environment = { ...this.#environment, ...line.environment };
         return undefined;
       }
       case 'hang':
-        this.#deaf = true;
+        if (lane) lane.deaf = true;
         return undefined;
       case 'session-end': {
-        const session = this.#sessions.at(-1);
+        const session = lane && this.#sessions[lane.session];
         if (session) {
           session.finished = line.at;
           session.end = line.kind;
@@ -70,10 +78,10 @@ export class Reducer {
         return undefined;
       }
       case 'test-begin':
-        if (!this.#deaf) this.#begun.set(line.id, this.#mark(line.at));
+        if (!lane?.deaf) this.#begun.set(line.id, { at: line.at, session: lane?.session ?? 0 });
         return undefined;
       case 'test-end':
-        if (this.#deaf) return undefined;
+        if (lane?.deaf) return undefined;
         return this.#record(line.id, line.status, line.durationMs, {
           skip: line.skip,
           failure: line.failure ?? null,
@@ -137,10 +145,6 @@ export class Reducer {
     };
     results.run.exitCode = exitCode(results);
     return results;
-  }
-
-  #mark(at: string): { at: string; session: number } {
-    return { at, session: Math.max(0, this.#sessions.length - 1) };
   }
 
   #skipByExpectation(test: TestMeta, expectation: Expectation): void {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { DEFAULT_KERNEL, knownKernels } from '../target/vm/kernels.ts';
 import { prepareLocal } from '../target/local/local.ts';
+import { availableParallelism, totalmem } from 'node:os';
 import { prepareVm } from '../target/vm/guest.ts';
 import { MACHINES } from '../target/vm/machines.ts';
 import type { Target } from '../target/target.ts';
@@ -33,11 +34,38 @@ export function targetNames(args: RunArguments): { machine: string; kernel: stri
   return { machine, kernel: kernel || 'kernel' };
 }
 
+/** What a virtual machine may take of the host's memory. */
+const BYTES_A_MACHINE = 6 * 2 ** 30;
+/** Fewer tests than this are not worth another boot. */
+const TESTS_A_MACHINE = 40;
+/** More machines than this gain nothing: the slowest test decides. */
+const MOST_MACHINES = 8;
+
+/**
+ * How many machines share the tests. One on this machine's own devices, and with `--before` or
+ * `--after`, whose files in $RESULTS belong to one guest.
+ */
+export function machineCount(args: RunArguments, tests: number): number {
+  if (args.device) return 1;
+  if (args.jobs !== undefined) return Math.max(1, Math.min(args.jobs, tests));
+  if (args.before !== undefined || args.after !== undefined) return 1;
+  return Math.max(
+    1,
+    Math.min(
+      availableParallelism(),
+      Math.floor(totalmem() / BYTES_A_MACHINE),
+      Math.floor(tests / TESTS_A_MACHINE),
+      MOST_MACHINES,
+    ),
+  );
+}
+
 /** Prepares what the options ask for: this machine's devices, or a virtual machine. */
 export async function prepareTarget(
   args: RunArguments,
   resultsDir: string,
   progress: (text: string) => void,
+  lane = 0,
 ): Promise<Target> {
   if (args.device) return prepareLocal({ devices: args.device, resultsDir });
   return prepareVm(
@@ -50,6 +78,7 @@ export async function prepareTarget(
       before: args.before,
       after: args.after,
       resultsDir,
+      lane,
     },
     progress,
   );

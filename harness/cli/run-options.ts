@@ -87,6 +87,13 @@ export const RUN_OPTIONS = {
     default: 0,
     group: RUN_GROUP,
   },
+  jobs: {
+    describe: 'virtual machines that share the tests',
+    type: 'number',
+    requiresArg: true,
+    defaultDescription: 'as many as the processors and the memory bear',
+    group: VM_GROUP,
+  },
   shuffle: {
     describe: 'run the tests in an order that this seed decides; `random` picks a seed',
     type: 'string',
@@ -120,7 +127,16 @@ export type RunArguments = InferredOptionTypes<typeof RUN_OPTIONS> & { ids?: str
 export const DASH_VALUES = ['--append', '--qemu-arg', '--before', '--after'];
 
 /** Options that say nothing without a virtual machine. */
-const VM_ONLY = ['kernel', 'modules', 'machine', 'append', 'qemu-arg', 'before', 'after'] as const;
+const VM_ONLY = [
+  'kernel',
+  'modules',
+  'machine',
+  'append',
+  'qemu-arg',
+  'before',
+  'after',
+  'jobs',
+] as const;
 
 export function runBuilder(yargs: Argv): Argv<RunArguments> {
   return yargs
@@ -171,6 +187,9 @@ export function checkRunArguments(args: RunArguments): void {
   }
   if (!(args['max-deaths'] >= 1)) {
     throw new UsageError('--max-deaths is not a number above 0', 'for example: --max-deaths 3');
+  }
+  if (args.jobs !== undefined && !(args.jobs >= 1)) {
+    throw new UsageError('--jobs is not a number above 0', 'for example: --jobs 2');
   }
 }
 

@@ -14,7 +14,8 @@ import { readExpectations } from './expectations.ts';
 import { supervise, type RunEnd } from './supervise.ts';
 
 export interface RunOptions {
-  target: Target;
+  /** They run side by side and share the tests; each is the same machine with the same kernel. */
+  targets: readonly [Target, ...Target[]];
   /** In the order in which to run them. */
   tests: TestMeta[];
   /** Exists, and is empty but for what the target keeps there. */
@@ -41,7 +42,8 @@ const BAD = new Set<Status>(['fail', 'error', 'crash', 'timeout', 'xpass']);
 
 /** Runs the tests on the target; whatever happens, the directory holds valid reports at the end. */
 export async function run(options: RunOptions): Promise<RunResults> {
-  const { target, tests, directory } = options;
+  const { targets, tests, directory } = options;
+  const [target] = targets;
   const expectations = readExpectations(
     options.expectationsDirectory,
     options.kernel,
@@ -58,8 +60,8 @@ export async function run(options: RunOptions): Promise<RunResults> {
   const reducer = new Reducer();
   const enough = new AbortController();
   let failures = 0;
-  const record = (event: JournalEvent): void => {
-    const line = journal.append(event);
+  const record = (event: JournalEvent, lane = 0): void => {
+    const line = journal.append(event, new Date(), lane);
     const finished = reducer.apply(line);
     options.show(line, finished);
     if (finished && BAD.has(finished.status) && ++failures === options.bail) enough.abort();
@@ -80,17 +82,22 @@ export async function run(options: RunOptions): Promise<RunResults> {
     expectations: Object.fromEntries(expected),
   });
 
-  let end: RunEnd = { outcome: 'broken', reason: 'the supervisor failed' };
+  let end: RunEnd = { outcome: 'finished', reason: '' };
   try {
-    end = await supervise({
-      target,
-      tests: tests.filter((test) => !skipped.has(test.id)),
-      record,
-      timeoutScale,
-      maxDeaths: options.maxDeaths,
-      signal: AbortSignal.any([options.signal, enough.signal]),
-    });
-    if (enough.signal.aborted && !options.signal.aborted) {
+    const wanted = tests.filter((test) => !skipped.has(test.id));
+    const signal = AbortSignal.any([options.signal, enough.signal]);
+    const ends = await sideBySide(targets, enough, (laneTarget, lane) =>
+      supervise({
+        target: laneTarget,
+        tests: wanted.filter((_, index) => index % targets.length === lane),
+        record: (event) => record(event, lane),
+        timeoutScale,
+        maxDeaths: options.maxDeaths,
+        signal,
+      }),
+    );
+    end = ends.find(({ outcome }) => outcome !== 'finished') ?? end;
+    if (options.bail > 0 && failures >= options.bail && !options.signal.aborted) {
       end = { outcome: 'bailed', reason: `${failures} failures, as many as --bail allows` };
     }
   } catch (error) {
@@ -103,4 +110,31 @@ export async function run(options: RunOptions): Promise<RunResults> {
     await writeReports(directory);
   }
   return reducer.results();
+}
+
+/** Runs a lane on each target until all have ended; a lane that gives up or throws ends the others. */
+async function sideBySide(
+  targets: readonly Target[],
+  enough: AbortController,
+  lane: (target: Target, index: number) => Promise<RunEnd>,
+): Promise<RunEnd[]> {
+  const settled = await Promise.allSettled(
+    targets.map(async (target, index) => {
+      try {
+        const end = await lane(target, index);
+        if (end.outcome !== 'finished') enough.abort();
+        return end;
+      } catch (error) {
+        enough.abort();
+        throw error;
+      }
+    }),
+  );
+  // An end that a lane came to by itself explains the run; `interrupted` is what it did to the others.
+  return settled
+    .map((result) => {
+      if (result.status === 'rejected') throw result.reason;
+      return result.value;
+    })
+    .sort((a, b) => Number(a.outcome === 'interrupted') - Number(b.outcome === 'interrupted'));
 }

@@ -11,7 +11,7 @@ import { renderSummary } from '../../../reports/terminal/summary.ts';
 import { run as runTests } from '../../runner/run.ts';
 import { selectTests, shuffle } from '../../runner/select.ts';
 import type { Target } from '../../target/target.ts';
-import { prepareTarget, targetNames } from '../choose-target.ts';
+import { machineCount, prepareTarget, targetNames } from '../choose-target.ts';
 import { interruption } from '../interruption.ts';
 import { programVersion, runInvocation } from '../program.ts';
 import { checkRunArguments, rerunOptions, runBuilder, type RunArguments } from '../run-options.ts';
@@ -34,15 +34,15 @@ export const run: CommandModule<object, RunArguments> = {
     const signals = interruption((name) => display.note(`${name}: ending the run`));
     const directory = makeResultsDirectory(args.results, names.kernel, new Date());
     try {
-      const target = await prepare(args, directory, display);
+      const targets = await prepare(args, machineCount(args, tests.length), directory, display);
       if (args.results === undefined) pointLatest(directory);
       const rerun = [runInvocation(), ...rerunOptions(args)].join(' ');
       const results = await runTests({
-        target,
+        targets,
         tests,
         directory,
         expectationsDirectory: join(projectFolder, 'expectations'),
-        kernel: target.describe()['kernel'] ?? release(),
+        kernel: targets[0].describe()['kernel'] ?? release(),
         machine: names.machine,
         version: programVersion(),
         command: ['vfio-conformance', ...process.argv.slice(2)],
@@ -65,14 +65,20 @@ export const run: CommandModule<object, RunArguments> = {
   },
 };
 
-/** Prepares the target; if that fails, no empty directory is left behind. */
+/** Prepares the machines; if that fails, no empty directory is left behind. */
 async function prepare(
   args: RunArguments,
+  count: number,
   directory: string,
   display: LiveDisplay,
-): Promise<Target> {
+): Promise<[Target, ...Target[]]> {
+  const note = (text: string): void => display.note(text);
   try {
-    return await prepareTarget(args, directory, (text) => display.note(text));
+    const targets: [Target, ...Target[]] = [await prepareTarget(args, directory, note)];
+    for (let lane = 1; lane < count; lane++) {
+      targets.push(await prepareTarget(args, directory, () => undefined, lane));
+    }
+    return targets;
   } catch (error) {
     try {
       rmdirSync(directory);

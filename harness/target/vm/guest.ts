@@ -52,6 +52,8 @@ export interface VmOptions {
   after?: string;
   /** The console goes to `console.log` here, the guest's `$RESULTS` is `guest/`. */
   resultsDir: string;
+  /** Number of this machine among those that run side by side; from 1 on it is part of those names. */
+  lane?: number;
   /** Milliseconds from power-on until the worker has to say hello, `--before` included. */
   bootTimeoutMs?: number;
 }
@@ -107,6 +109,10 @@ class VmTarget implements Target {
     };
   }
 
+  get #suffix(): string {
+    return this.#options.lane ? `-${this.#options.lane}` : '';
+  }
+
   describe(): Record<string, string> {
     return {
       target: 'vm',
@@ -126,7 +132,7 @@ class VmTarget implements Target {
   async start(work: Work, handlers: SessionHandlers): Promise<Session> {
     const options = this.#options;
     const folder = socketFolder();
-    const resultsShare = join(options.resultsDir, 'guest');
+    const resultsShare = join(options.resultsDir, `guest${this.#suffix}`);
     mkdirSync(resultsShare, { recursive: true });
     const rom = join(folder, 'option.rom');
     writeFileSync(rom, optionRom());
@@ -137,7 +143,7 @@ class VmTarget implements Target {
     };
     const consoleInput = join(folder, 'console-input');
     execFileSync('mkfifo', [consoleInput]);
-    const console = new ConsoleFile(join(options.resultsDir, 'console.log'));
+    const console = new ConsoleFile(join(options.resultsDir, `console${this.#suffix}.log`));
     const devices = placeDevices(this.#machine, rom);
     const initramfs = buildInitramfs(
       this.#kernel,
