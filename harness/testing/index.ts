@@ -6,6 +6,7 @@ export * from '../abi/vfio.ts';
 export * from '../devices/e1000e.ts';
 export * from '../devices/edu.ts';
 export * from '../devices/igb.ts';
+export * from '../devices/nic-transmit.ts';
 export * from '../devices/scratch-registers.ts';
 export type * from '../devices/test-device.ts';
 export { KernelLog } from '../kernel/kmsg.ts';
@@ -31,6 +32,7 @@ export {
   Program,
   execAgain,
   runParallel,
+  type Ref,
   sys,
 } from '../shim/index.ts';
 export * from '../pci/reset-method.ts';
@@ -60,6 +62,7 @@ export * from '../vfio/nodes.ts';
 export * from '../vfio/memory-decoding.ts';
 export * from '../vfio/region.ts';
 export * from './aer.ts';
+export * from './dma-faults.ts';
 export { eventually } from './eventually.ts';
 export { expect } from './expect.ts';
 export * from './mapping-state.ts';
@@ -67,5 +70,6 @@ export { functionInRole } from './machine.ts';
 export { askOutside, hmp } from './outside.ts';
 export { require, type Requirement } from './requirement.ts';
 export * from './requirements.ts';
+export * from './slot.ts';
 export { test } from './test.ts';
 export type { TestContext } from './context.ts';

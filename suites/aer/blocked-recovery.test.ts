@@ -31,7 +31,7 @@ const NEEDS = {
   needs: [OWN_MACHINE, kernelModule('aer_inject')],
 };
 /** The error itself; newer kernels also tell drivers that the recovery failed (perm_failure). */
-const SIGNALS_OF_A_FAILURE = kernelAtLeast('6.13') ? 2 : 1;
+const SIGNALS_OF_A_FAILURE = kernelAtLeast('6.18') ? 2 : 1;
 
 /** Opens the device while its sibling has no driver that could agree to a recovery. */
 function openBesideDriverless(context: TestContext) {
