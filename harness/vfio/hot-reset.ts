@@ -5,6 +5,7 @@ import {
   vfio_pci_hot_reset,
   vfio_pci_hot_reset_info,
 } from '../abi/vfio.ts';
+import { sys } from '../shim/index.ts';
 import { Answer } from './answer.ts';
 import { fds, type Device } from './device.ts';
 import { ioctl } from './ioctl.ts';
@@ -52,7 +53,13 @@ export function hotResetInfo(device: Device): HotResetInfo {
   return tryGetHotResetInfo(device, AMPLE).get();
 }
 
-/** VFIO_DEVICE_PCI_HOT_RESET, the caller showing the groups that it owns. */
+/** How often a reset is tried whose locks somebody else holds for a moment. */
+const TRIES = 50;
+
+/**
+ * VFIO_DEVICE_PCI_HOT_RESET, the caller showing the groups that it owns. The kernel takes the locks of all
+ * functions only if they are free, and says EBUSY or EAGAIN if one is not: then it is tried again.
+ */
 export function tryHotReset(
   device: Device,
   groupFds: readonly number[],
@@ -64,5 +71,12 @@ export function tryHotReset(
     flags,
     count: count ?? groupFds.length,
   });
-  return ioctl(device.fd, VFIO_DEVICE_PCI_HOT_RESET, Buffer.concat([header, payload]));
+  const argument = Buffer.concat([header, payload]);
+  let answer = ioctl(device.fd, VFIO_DEVICE_PCI_HOT_RESET, argument);
+  for (let tries = 1; tries < TRIES; tries++) {
+    if (answer.errno !== 'EBUSY' && answer.errno !== 'EAGAIN') break;
+    sys.poll([], 2);
+    answer = ioctl(device.fd, VFIO_DEVICE_PCI_HOT_RESET, argument);
+  }
+  return answer;
 }
