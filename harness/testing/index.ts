@@ -7,6 +7,7 @@ export * from '../devices/e1000e.ts';
 export * from '../devices/edu.ts';
 export * from '../devices/igb.ts';
 export * from '../devices/nic-transmit.ts';
+export * from '../devices/nvme.ts';
 export * from '../devices/scratch-registers.ts';
 export type * from '../devices/test-device.ts';
 export { KernelLog } from '../kernel/kmsg.ts';
@@ -26,6 +27,7 @@ export * from '../pci/sysfs-write.ts';
 export * from '../pci/raw-config.ts';
 export * from '../pci/topology.ts';
 export {
+  Actor,
   DmaMemory,
   ERRNO,
   KernelError,
@@ -63,6 +65,8 @@ export * from '../vfio/memory-decoding.ts';
 export * from '../vfio/region.ts';
 export * from './aer.ts';
 export * from './dma-faults.ts';
+export { DMA_ROLES, dmaDevice, startEdu, startNvme } from './dma-device.ts';
+export * from './dma-probe.ts';
 export { eventually } from './eventually.ts';
 export { expect } from './expect.ts';
 export * from './mapping-state.ts';
@@ -71,5 +75,6 @@ export { askOutside, hmp } from './outside.ts';
 export { require, type Requirement } from './requirement.ts';
 export * from './requirements.ts';
 export * from './slot.ts';
+export * from './scattered-memory.ts';
 export { test } from './test.ts';
 export type { TestContext } from './context.ts';
