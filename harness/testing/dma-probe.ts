@@ -1,4 +1,4 @@
-import type { Nvme } from '../devices/nvme.ts';
+import { Nvme } from '../devices/nvme.ts';
 import type { DmaMemory } from '../shim/index.ts';
 import type { Container } from '../vfio/container.ts';
 import type { Device } from '../vfio/device.ts';
@@ -26,6 +26,8 @@ export interface Place {
 export class DmaProbe {
   /** Bytes looked at and written at each place. */
   static readonly SIZE = CHUNK;
+  /** Bytes that it maps in the container for itself. */
+  static readonly MAPPED = SLOTS * CHUNK + Nvme.QUEUES_SIZE;
 
   readonly #nvme: Nvme;
   readonly #scratch: DmaMemory;

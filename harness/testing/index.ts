@@ -72,6 +72,7 @@ export { expect } from './expect.ts';
 export * from './mapping-state.ts';
 export { functionInRole } from './machine.ts';
 export { askOutside, hmp } from './outside.ts';
+export { INTEL_IOMMU } from './intel-iommu.ts';
 export { require, type Requirement } from './requirement.ts';
 export * from './requirements.ts';
 export * from './slot.ts';

@@ -1,5 +1,6 @@
 import {
   DMA_ROLES,
+  INTEL_IOMMU,
   IOMMU_FAULT,
   MADV_NOHUGEPAGE,
   PROT_READ,
@@ -156,7 +157,14 @@ test(
 test(
   'container.dma-permissions.write-only.read',
   'since Linux 7.3 the IOMMU tables of a write-only mapping give the device nothing to read',
-  { covers: [WRITE_FLAG], source: DO_MAP, device: 'edu', since: '7.3', provokes },
+  {
+    covers: [WRITE_FLAG],
+    source: DO_MAP,
+    device: 'edu',
+    since: '7.3',
+    needs: [INTEL_IOMMU],
+    provokes,
+  },
   (context) => {
     const { container, device, memory } = context;
     const ram = memory({ size: PAGE, kind: '4k' });
