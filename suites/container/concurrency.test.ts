@@ -342,7 +342,11 @@ test(
       const { VmLck, VmPin } = user.locked();
       expect(VmLck + VmPin).toBe(32);
     }
-    expect(mappingState(container)).toEqual({ ...before, dmaAvail: before.dmaAvail! - 3 });
+    expect(mappingState(container)).toEqual({
+      ...before,
+      pinned: before.pinned === null ? null : before.pinned + 24,
+      dmaAvail: before.dmaAvail! - 3,
+    });
     expect(container.unmapDma(ALL)).toBe(24n * P);
     for (const { user } of users) expect(user.locked()).toEqual({ VmLck: 0, VmPin: 0 });
     expect(mappingState(container)).toEqual(before);

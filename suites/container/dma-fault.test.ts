@@ -3,10 +3,10 @@ import {
   IOMMU_FAULT,
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_IOMMU_MAP_DMA,
+  eventually,
   expect,
   startEdu,
   test,
-  waitUntil,
   type TestContext,
 } from '../../harness/testing/index.ts';
 
@@ -17,7 +17,7 @@ const SOURCE = 'drivers/iommu/intel/dmar.c dmar_fault_do_one()';
 /** Repeats a transfer until the kernel logs a fault that matches: it logs only so many in a while. */
 function logged({ kernelLog }: TestContext, transfer: () => void, pattern: RegExp): boolean {
   const log = kernelLog();
-  return waitUntil(() => {
+  return eventually(() => {
     transfer();
     return log.drain().some((record) => pattern.test(record));
   }, 20_000);

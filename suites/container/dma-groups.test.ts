@@ -102,6 +102,9 @@ for (const type of [VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU]) {
       expect(mappingState(container).dmaAvail).toBe(before.dmaAvail! - 2);
       const own = DmaProbe.MAPPED / 1024;
       const after = mappingState(container);
+      if (before.pinned !== null) {
+        expect(after.pinned! - before.pinned).toBe(DmaProbe.MAPPED / PAGE);
+      }
       expect(after.VmLck + after.VmPin).toBe(before.VmLck + before.VmPin + own);
     },
   );

@@ -17,6 +17,7 @@ import {
   addMapDma,
   dmaProbe,
   expect,
+  mappingState,
   reserveAddresses,
   sys,
   test,
@@ -41,9 +42,16 @@ const PLACES = [0, 1, 2, 3].map((page) => ({
 function mapped(context: TestContext, kind: '4k' | 'memfd' = '4k') {
   const ram = context.memory({ size: PAGES * PAGE, kind });
   const probe = dmaProbe(context);
-  context.container.mapDma({ iova: BASE, vaddr: ram.address, size: SIZE });
+  const { container } = context;
+  const before = mappingState(container);
+  container.mapDma({ iova: BASE, vaddr: ram.address, size: SIZE });
   ram.fill(1);
-  return { ram, probe };
+  /** The unmap finds the pages that were pinned, whatever became of the memory, and nothing stays counted. */
+  const release = () => {
+    expect(container.unmapDma({ iova: BASE, size: SIZE })).toBe(SIZE);
+    expect(mappingState(container)).toEqual(before);
+  };
+  return { ram, probe, release };
 }
 
 /** Puts other memory where `ram` was. */
@@ -58,12 +66,12 @@ test(
   'a mapping keeps its pages when the process unmaps the memory',
   { covers, source: PIN, device: 'nvme' },
   (context) => {
-    const { ram, probe } = mapped(context);
+    const { ram, probe, release } = mapped(context);
     expect(sys.munmap(ram.address, ram.size)).toBe(0);
     expect(probe.misses(1, PLACES)).toEqual([]);
     probe.write(2, BASE + P);
     expect(probe.finds(2, BASE + P)).toBe(true);
-    expect(context.container.unmapDma({ iova: BASE, size: SIZE })).toBe(SIZE);
+    release();
   },
 );
 
@@ -72,13 +80,14 @@ test(
   'a mapping keeps its pages when other memory takes their address, which the device never sees',
   { covers, source: PIN, device: 'nvme' },
   (context) => {
-    const { ram, probe } = mapped(context);
+    const { ram, probe, release } = mapped(context);
     replace(ram);
     ram.fill(2);
     expect(probe.misses(1, PLACES)).toEqual([]);
     probe.write(3, BASE, BASE + 3n * P);
     expect(ram.verify(2)).toBe(-1);
     expect(probe.finds(3, BASE + 3n * P)).toBe(true);
+    release();
   },
 );
 
@@ -109,13 +118,14 @@ for (const { name, prot } of [
     `what the process may do with its memory later (${name}) changes nothing for the device`,
     { covers, source: PIN, device: 'nvme' },
     (context) => {
-      const { ram, probe } = mapped(context);
+      const { ram, probe, release } = mapped(context);
       expect(sys.mprotect(ram.address, ram.size, prot)).toBe(0);
       expect(probe.misses(1, PLACES)).toEqual([]);
       probe.write(2, BASE + 2n * P);
       expect(sys.mprotect(ram.address, ram.size, PROT_READ | PROT_WRITE)).toBe(0);
       expect(ram.verify(2, 2 * PAGE, 512)).toBe(-1);
       expect(ram.verify(1, 0, 2 * PAGE)).toBe(-1);
+      release();
     },
   );
 }
@@ -125,12 +135,13 @@ test(
   'memory that the process gives back is zero for the process, and as before for the device',
   { covers, source: PIN, device: 'nvme' },
   (context) => {
-    const { ram, probe } = mapped(context);
+    const { ram, probe, release } = mapped(context);
     expect(sys.madvise(ram.address, ram.size, MADV_DONTNEED)).toBe(0);
     expect(ram.read(0, 64).equals(Buffer.alloc(64))).toBe(true);
     expect(probe.misses(1, PLACES)).toEqual([]);
     probe.write(2, BASE);
     expect(ram.read(0, 512).equals(Buffer.alloc(512))).toBe(true);
+    release();
   },
 );
 
@@ -139,7 +150,7 @@ test(
   'memory that the process moves to another address stays the memory of the device',
   { covers, source: PIN, device: 'nvme' },
   (context) => {
-    const { ram, probe } = mapped(context);
+    const { ram, probe, release } = mapped(context);
     const area = reserveAddresses(SIZE, P);
     context.defer(() => area.release());
     const flags = MREMAP_MAYMOVE | MREMAP_FIXED;
@@ -152,6 +163,7 @@ test(
     expect(moved.result(page)).toBe(0);
     expect(probe.finds(3, BASE)).toBe(true);
     expect(probe.finds(2, BASE + P)).toBe(true);
+    release();
   },
 );
 
@@ -160,13 +172,14 @@ test(
   'pages that are taken out of their file stay the pages of the mapping',
   { covers, source: PIN, device: 'nvme' },
   (context) => {
-    const { ram, probe } = mapped(context, 'memfd');
+    const { ram, probe, release } = mapped(context, 'memfd');
     const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     expect(sys.call('fallocate', ram.fd, mode, 0, ram.size)).toBe(0);
     expect(ram.read(0, 64).equals(Buffer.alloc(64))).toBe(true);
     expect(probe.misses(1, PLACES)).toEqual([]);
     probe.write(2, BASE);
     expect(ram.read(0, 512).equals(Buffer.alloc(512))).toBe(true);
+    release();
   },
 );
 
@@ -175,10 +188,10 @@ test(
   'pages of a file that was cut to nothing stay the pages of the mapping, and are released by the unmap',
   { covers, source: PIN, device: 'nvme' },
   (context) => {
-    const { ram, probe } = mapped(context, 'memfd');
+    const { ram, probe, release } = mapped(context, 'memfd');
     expect(sys.call('ftruncate', ram.fd, 0)).toBe(0);
     expect(probe.misses(1, PLACES)).toEqual([]);
-    expect(context.container.unmapDma({ iova: BASE, size: SIZE })).toBe(SIZE);
+    release();
     expect(sys.call('ftruncate', ram.fd, ram.size)).toBe(0);
     expect(ram.read(0, 64).equals(Buffer.alloc(64))).toBe(true);
   },
@@ -189,7 +202,7 @@ test(
   'after a fork the device goes on with the pages of the parent, whoever writes first',
   { covers, source: [PIN, 'mm/memory.c copy_present_page()'], device: 'nvme' },
   (context) => {
-    const { ram, probe } = mapped(context);
+    const { ram, probe, release } = mapped(context);
     const shared = context.memory({ size: PAGE, kind: 'memfd' });
     const program = new Program();
     const child = program.fork(() => {
@@ -219,6 +232,7 @@ test(
     // And nothing of what the child wrote.
     expect(probe.misses(2, [PLACES[0]!, PLACES[2]!, PLACES[3]!])).toEqual([]);
     expect(probe.finds(3, BASE + P)).toBe(true);
+    release();
   },
 );
 
@@ -227,7 +241,7 @@ test(
   'what a child writes to its copy of mapped memory, the device does not see',
   { covers, source: [PIN, 'mm/memory.c copy_present_page()'], device: 'nvme' },
   (context) => {
-    const { ram, probe } = mapped(context);
+    const { ram, probe, release } = mapped(context);
     const program = new Program();
     const child = program.fork(() => void program.fill(ram.address, ram.size, 2));
     const waited = program.syscall('wait4', child, 0, 0, 0);
@@ -237,6 +251,7 @@ test(
     probe.write(3, BASE);
     expect(ram.verify(3, 0, 512)).toBe(-1);
     expect(ram.verify(1, PAGE, 3 * PAGE, PAGE)).toBe(-1);
+    release();
   },
 );
 

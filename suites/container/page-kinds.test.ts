@@ -80,6 +80,7 @@ for (const { kind, name, size, words, needs } of [
       const after = mappingState(container);
       const grown = after.VmLck - before.VmLck + (after.VmPin - before.VmPin);
       expect(grown).toBe(size / 1024);
+      if (before.pinned !== null) expect(after.pinned! - before.pinned).toBe(size / PAGE);
       expect(after.dmaAvail).toBe(before.dmaAvail! - 1);
       const pages = samples(size);
       fillSamples(ram, 1, pages);
