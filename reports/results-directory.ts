@@ -10,6 +10,7 @@ import {
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { UsageError } from '../harness/target/errors.ts';
+import { DOSSIERS, writeDossiers } from './dossier.ts';
 import { JOURNAL_FILE, readJournal } from './journal.ts';
 import { renderJunit } from './junit.ts';
 import { renderKernelLog } from './kernel-log.ts';
@@ -25,6 +26,7 @@ export const RESULT_FILES = {
   'results.tap': 'TAP',
   'results.ktap': 'kernel TAP',
   'kernel.log': 'what the kernel said during each test',
+  [DOSSIERS]: 'one folder a failure: what was broken, calls, kernel log, C program',
   'console.log': 'the console of the guest',
   [JOURNAL_FILE]: 'the journal, from which all others are made',
 } as const;
@@ -95,6 +97,7 @@ export async function writeReports(directory: string): Promise<RunResults> {
   write(directory, 'results.tap', tap);
   write(directory, 'results.ktap', renderKtap(results));
   write(directory, 'kernel.log', renderKernelLog(results));
+  writeDossiers(directory, results);
   write(directory, 'junit.xml', await renderJunit(results, tap));
   return results;
 }
