@@ -8,7 +8,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import type { Environment, Status } from '../harness/protocol/events.ts';
+import type { Environment, Failure, Status } from '../harness/protocol/events.ts';
 import { UsageError } from '../harness/target/errors.ts';
 import { explain } from './explain.ts';
 import { failureTitle } from './failure-title.ts';
@@ -24,6 +24,7 @@ export interface DossierFacts {
   /** The sentence that was broken. */
   promise: string;
   status: Status;
+  kind: Failure['kind'];
   /** Normalised: the same for the same bug in every run. */
   title: string;
   kernel: string;
@@ -40,6 +41,7 @@ export interface DossierFacts {
   source: string[];
   covers: string[];
   environment: Environment;
+  failure: Pick<Failure, 'message' | 'expected' | 'observed'>;
 }
 
 /** A dossier as read back. */
@@ -99,6 +101,7 @@ function writeDossier(folder: string, test: TestResult, results: RunResults): vo
     id: test.id,
     promise: test.title,
     status: test.status,
+    kind: test.failure?.kind ?? 'assertion',
     title: failureTitle(test) ?? test.id,
     kernel: run.kernel,
     machine: run.machine,
@@ -111,6 +114,11 @@ function writeDossier(folder: string, test: TestResult, results: RunResults): vo
     source: test.source,
     covers: test.covers,
     environment: run.environment,
+    failure: {
+      message: test.failure?.message ?? '',
+      expected: test.failure?.expected,
+      observed: test.failure?.observed,
+    },
   };
   const files: Record<string, string | undefined> = {
     'README.txt': readme(folder, test, facts),
@@ -163,8 +171,8 @@ function isProgram(source: string | undefined): source is string {
   return source !== undefined && source.includes('int main(');
 }
 
-/** Ids are words with dots and `@`: safe as file names, should one ever hold a slash. */
-function dossierName(id: string): string {
+/** The folder of a test's dossier. Ids are words with dots and `@`; no slash may lead elsewhere. */
+export function dossierName(id: string): string {
   return id.replaceAll('/', '_');
 }
 

@@ -60,12 +60,16 @@ export function machineCount(args: RunArguments, tests: number): number {
   );
 }
 
-/** Prepares what the options ask for: this machine's devices, or a virtual machine. */
+/**
+ * Prepares what the options ask for: this machine's devices, or a virtual machine.
+ * @param bootTimeoutMs until the worker has to say hello, the command of `--before` included
+ */
 export async function prepareTarget(
   args: RunArguments,
   resultsDir: string,
   progress: (text: string) => void,
   lane = 0,
+  bootTimeoutMs?: number,
 ): Promise<Target> {
   if (args.device) return prepareLocal({ devices: args.device, resultsDir });
   return prepareVm(
@@ -79,6 +83,7 @@ export async function prepareTarget(
       after: args.after,
       resultsDir,
       lane,
+      bootTimeoutMs,
     },
     progress,
   );

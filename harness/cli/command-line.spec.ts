@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { commandLine, joinDashValues } from './command-line.ts';
+import { commandLine } from './command-line.ts';
+import { joinDashValues } from './dash-values.ts';
 import { runInvocation, shellWord } from './program.ts';
 import { rerunOptions, type RunArguments } from './run-options.ts';
 

@@ -5,14 +5,17 @@ import { devices } from './commands/devices.ts';
 import { kernels } from './commands/kernels.ts';
 import { list } from './commands/list.ts';
 import { report } from './commands/report.ts';
+import { reproduce } from './commands/reproduce.ts';
 import { run } from './commands/run.ts';
 import { show } from './commands/show.ts';
+import { triage } from './commands/triage.ts';
 import { programVersion } from './program.ts';
-import { DASH_VALUES, RUN_OPTIONS } from './run-options.ts';
+import { joinDashValues } from './dash-values.ts';
+import { RUN_OPTIONS } from './run-options.ts';
 import { didYouMean } from '../runner/suggest.ts';
 import { UsageError } from '../target/errors.ts';
 
-const COMMANDS = [run, audit, list, show, coverage, devices, kernels, report];
+const COMMANDS = [run, audit, list, show, coverage, devices, kernels, report, reproduce, triage];
 
 /** Parses and executes. @throws UsageError, SetupError, or whatever a command throws */
 export async function commandLine(args: string[]): Promise<void> {
@@ -38,22 +41,6 @@ export async function commandLine(args: string[]): Promise<void> {
     });
   for (const command of COMMANDS) parser.command(command as never);
   await parser.parseAsync();
-}
-
-/** `--qemu-arg -d` → `--qemu-arg=-d`: the value of such an option is a value, dash or not. */
-export function joinDashValues(args: readonly string[]): string[] {
-  const joined: string[] = [];
-  for (let i = 0; i < args.length; i++) {
-    const arg = args[i] ?? '';
-    const value = args[i + 1];
-    if (DASH_VALUES.includes(arg) && value !== undefined) {
-      joined.push(`${arg}=${value}`);
-      i += 1;
-    } else {
-      joined.push(arg);
-    }
-  }
-  return joined;
 }
 
 /** Says what was meant by a command or option that does not exist. */

@@ -1,5 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { writeReports, readResults } from '../../../reports/results-directory.ts';
+import { readDossier } from '../../../reports/dossier.ts';
+import { renderMail } from '../../../reports/mail.ts';
 import { renderKtap } from '../../../reports/ktap.ts';
 import { colorsFor } from '../../../reports/terminal/style.ts';
 import { renderSummary } from '../../../reports/terminal/summary.ts';
@@ -8,15 +10,16 @@ import { exitCode } from '../../../reports/exit-code.ts';
 interface ReportArguments {
   directory: string;
   ktap: boolean;
+  mail: boolean;
 }
 
 export const report: CommandModule<object, ReportArguments> = {
   command: 'report <directory>',
-  describe: 'make all reports of a results directory again from its journal',
+  describe: 'make all reports of a results directory again, or a mail of a dossier',
   builder: (yargs) =>
     yargs
       .positional('directory', {
-        describe: 'a results directory, also of a run that was killed',
+        describe: 'a results directory, also of a run that was killed; with --mail a dossier',
         type: 'string',
         demandOption: true,
       })
@@ -25,9 +28,20 @@ export const report: CommandModule<object, ReportArguments> = {
         type: 'boolean',
         default: false,
       })
+      .option('mail', {
+        describe: 'print a dossier as plain text for a kernel mailing list',
+        type: 'boolean',
+        default: false,
+        conflicts: 'ktap',
+      })
+      .example('$0 report --mail results/latest/dossiers/ID', 'a bug report')
       .example('$0 report results/latest', 'reports and summary of the last run')
-      .epilogue("Ends with the run's own exit code."),
-  handler: async ({ directory, ktap }) => {
+      .epilogue("Ends with the run's own exit code; with --mail 0."),
+  handler: async ({ directory, ktap, mail }) => {
+    if (mail) {
+      process.stdout.write(renderMail(readDossier(directory)));
+      return;
+    }
     readResults(directory);
     const results = await writeReports(directory);
     const rerun = results.tests[0]?.rerun.replace(/ \S+$/, '') ?? 'npx vfio-conformance run';
