@@ -26,6 +26,8 @@ describe('command line', () => {
     ['a count that is none', ['run', '--max-deaths', 'few'], /above 0/],
     ['an unknown machine', ['run', '--machine', 'virtio'], /did you mean virtio-iommu/],
     ['an unknown kernel', ['run', '--kernel', 'bookwrm'], /did you mean bookworm/],
+    ['two forms of one report', ['report', '/', '--mail', '--ktap'], /exclude each other/],
+    ['a folder that is no dossier', ['report', '--mail', '/'], /not a dossier/],
     ['a folder that is no results directory', ['report', '/'], /not a results directory/],
   ])('explains %s', async (_, args, expected) => {
     expect(await complaint(...args)).toMatch(/^UsageError: /);

@@ -5,6 +5,7 @@ import { renderMail } from '../../../reports/mail.ts';
 import { renderKtap } from '../../../reports/ktap.ts';
 import { colorsFor } from '../../../reports/terminal/style.ts';
 import { renderSummary } from '../../../reports/terminal/summary.ts';
+import { UsageError } from '../../target/errors.ts';
 import { exitCode } from '../../../reports/exit-code.ts';
 
 interface ReportArguments {
@@ -32,12 +33,12 @@ export const report: CommandModule<object, ReportArguments> = {
         describe: 'print a dossier as plain text for a kernel mailing list',
         type: 'boolean',
         default: false,
-        conflicts: 'ktap',
       })
       .example('$0 report --mail results/latest/dossiers/ID', 'a bug report')
       .example('$0 report results/latest', 'reports and summary of the last run')
       .epilogue("Ends with the run's own exit code; with --mail 0."),
   handler: async ({ directory, ktap, mail }) => {
+    if (mail && ktap) throw new UsageError('--mail and --ktap exclude each other', 'give one');
     if (mail) {
       process.stdout.write(renderMail(readDossier(directory)));
       return;
