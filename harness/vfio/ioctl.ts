@@ -10,7 +10,13 @@ export interface IoctlName {
 }
 
 /** Ioctls whose result is a number of its own; of all others that return no descriptor, success is 0. */
-const NUMBERS = new Set(['VFIO_GET_API_VERSION', 'VFIO_CHECK_EXTENSION', 'VFIO_EEH_PE_OP']);
+const NUMBERS = new Set([
+  'VFIO_GET_API_VERSION',
+  'VFIO_CHECK_EXTENSION',
+  'VFIO_EEH_PE_OP',
+  // A descriptor with VFIO_DEVICE_FEATURE_DMA_BUF.
+  'VFIO_DEVICE_FEATURE',
+]);
 
 /** The kernel returned something that the header does not allow. */
 class UnexpectedResult extends Error {

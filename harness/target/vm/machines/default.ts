@@ -18,7 +18,8 @@ export const TEST_DEVICES: MachineDevice[] = [
   // Integrated endpoints: no reset for edu, a large BAR on pci-testdev.
   { at: '02.0', device: EDU, role: 'edu' },
   { at: '03.0', device: `${EDU},multifunction=on`, role: 'edu-pair-a' },
-  { at: '03.1', device: EDU, role: 'edu-pair-b' },
+  // Both say so: a function that is scanned again alone stays in the group of its slot.
+  { at: '03.1', device: `${EDU},multifunction=on`, role: 'edu-pair-b' },
   { at: '04.0', device: 'pci-testdev,membar=4G', role: 'pci-testdev' },
   { at: '05.0', device: `VGA,${ROM}`, role: 'vga' },
   { at: '06.0', device: 'ivshmem-plain,memdev=ivshmem', role: 'ivshmem' },
@@ -49,7 +50,7 @@ export const TEST_DEVICES: MachineDevice[] = [
   port(
     '10.0',
     { at: '00.0', device: 'e1000e,romfile=,multifunction=on', role: 'mf-a' },
-    { at: '00.1', device: 'e1000e,romfile=', role: 'mf-b' },
+    { at: '00.1', device: 'e1000e,romfile=,multifunction=on', role: 'mf-b' },
   ),
   // A conventional bus: the bridge and all behind it are one group.
   port('11.0', {
