@@ -50,6 +50,12 @@ describe('the title of a failure', () => {
     expect(failureTitle(failed({ message, calls, observed: 'EINVAL' }))).toBe(
       `VFIO_SET_IOMMU: ${message}`,
     );
+    const named = 'VFIO_SET_IOMMU: expected EBUSY, observed EINVAL';
+    expect(failureTitle(failed({ message: named, calls, observed: 'EINVAL' }))).toBe(named);
+    const values = 'expected [ 1, 2, …(5) ] to be 3n // Object.is equality';
+    expect(failureTitle(failed({ message: values }))).toBe(
+      'device.reset.config: expected […] to be N',
+    );
     expect(failureTitle(failed({ message: 'expected 0x10 to be 0x20\nmore' }))).toBe(
       'device.reset.config: expected N to be N',
     );

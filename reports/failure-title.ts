@@ -28,7 +28,17 @@ export function failureTitle(test: TestResult): string | null {
     return blocked === undefined ? `hang: ${familyOf(test.id)}` : `hang in ${blocked}`;
   }
   if (failure.kind === 'death' || failure.kind === 'kernel-log') return message;
-  return `${decidingCall(failure.calls, failure.observed) ?? familyOf(test.id)}: ${message}`;
+  const call = decidingCall(failure.calls, failure.observed);
+  if (call === undefined) return `${familyOf(test.id)}: ${withoutValues(message)}`;
+  return message.startsWith(`${call}:`) ? message : `${call}: ${message}`;
+}
+
+/** A message of an assertion without what differs from device to device. */
+function withoutValues(message: string): string {
+  return message
+    .replace(/ \/\/ Object\.is equality$/, '')
+    .replace(/\[ [^\]]*\]/g, '[…]')
+    .replace(/\b\d+n?\b/g, 'N');
 }
 
 /** The id without the device: `device.reset.config@igb` → `device.reset.config`. */

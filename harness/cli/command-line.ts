@@ -1,7 +1,10 @@
 import yargs from 'yargs';
 import { audit } from './commands/audit.ts';
+import { compare } from './commands/compare.ts';
 import { coverage } from './commands/coverage.ts';
 import { devices } from './commands/devices.ts';
+import { expectations } from './commands/expectations.ts';
+import { history } from './commands/history.ts';
 import { kernels } from './commands/kernels.ts';
 import { list } from './commands/list.ts';
 import { report } from './commands/report.ts';
@@ -15,7 +18,21 @@ import { RUN_OPTIONS } from './run-options.ts';
 import { didYouMean } from '../runner/suggest.ts';
 import { UsageError } from '../target/errors.ts';
 
-const COMMANDS = [run, audit, list, show, coverage, devices, kernels, report, reproduce, triage];
+const COMMANDS = [
+  run,
+  audit,
+  list,
+  show,
+  coverage,
+  devices,
+  kernels,
+  report,
+  reproduce,
+  triage,
+  compare,
+  history,
+  expectations,
+];
 
 /** Parses and executes. @throws UsageError, SetupError, or whatever a command throws */
 export async function commandLine(args: string[]): Promise<void> {
