@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Dossier } from './dossier.ts';
 import { splatsOf } from './splat/title.ts';
-import { printable } from './text.ts';
+import { oneLine, printable } from './text.ts';
 
 /** Settings that decide how VFIO and its errors behave. */
 const TELLING =
@@ -29,7 +29,7 @@ export function renderMail(dossier: Dossier, config = kernelConfig(dossier)): st
     ],
   ];
   const lines = [
-    `Subject: [BUG] vfio: ${facts.title}`,
+    `Subject: [BUG] vfio: ${facts.kind === 'assertion' ? `does not hold: ${facts.promise}` : facts.title}`,
     '',
     `On Linux ${facts.kernel} this does not hold:`,
     '',
@@ -38,8 +38,8 @@ export function renderMail(dossier: Dossier, config = kernelConfig(dossier)): st
     ...facts.source.map((source) => `(${source})`),
     '',
     ...linesOf(failure.message),
-    ...(failure.expected === undefined ? [] : ['', `Expected: ${failure.expected}`]),
-    ...(failure.observed === undefined ? [] : [`Observed: ${failure.observed}`]),
+    ...(failure.expected === undefined ? [] : ['', `Expected: ${compact(failure.expected)}`]),
+    ...(failure.observed === undefined ? [] : [`Observed: ${compact(failure.observed)}`]),
     '',
     `Kernel:       ${facts.kernel} ${String(fact('kernelVersion') ?? '')}`.trimEnd(),
     `Command line: ${String(fact('commandLine') ?? fact('kernel command line') ?? 'unknown')}`,
@@ -63,6 +63,13 @@ function kernelConfig({ facts }: Dossier): string[] {
   return path === undefined
     ? []
     : linesOf(readFileSync(path, 'utf8')).filter((line) => TELLING.test(line));
+}
+
+/** A list that was printed one item a line, in one line if that is not too long. */
+function compact(value: string): string {
+  const LONG = 200;
+  const line = oneLine(value);
+  return line.length <= LONG ? line : value;
 }
 
 function shortened(lines: readonly string[]): string[] {

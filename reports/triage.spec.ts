@@ -108,6 +108,12 @@ describe('a mail', () => {
     expect(mail).not.toContain('boring');
   });
 
+  it('about a wrong answer names the promise', async () => {
+    const directory = await run('wrong', 12, {});
+    const mail = renderMail(readDossier(join(directory, 'dossiers/device.other')), []);
+    expect(mail).toMatch(/^Subject: .* does not hold: the promise of device\.other is kept\n/);
+  });
+
   it('shortens what is too long', async () => {
     const directory = await run('long', 11, { 'container.a': 1 });
     const place = join(directory, 'dossiers/container.a');

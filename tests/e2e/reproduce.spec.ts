@@ -1,6 +1,6 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { build, worker } from '../../setup/build.mjs';
 import { projectFolder } from '../../setup/paths.mjs';
 import { compileReproducer } from '../../harness/runner/reproduce/compile.ts';
@@ -23,6 +23,8 @@ beforeAll(async () => {
   await run.finished;
   results = readResults(folder);
 });
+
+afterAll(() => rmSync(join(projectFolder, PROGRAMS), { recursive: true, force: true }));
 
 describe('reproducers', () => {
   it('exist for twenty failures of all areas', () => {

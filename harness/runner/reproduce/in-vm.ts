@@ -32,7 +32,7 @@ export async function attemptInVm(
   const left = (name: keyof typeof GUEST_FILES) =>
     text(join(directory, 'guest', GUEST_FILES[name]));
   const console = text(join(directory, 'console.log')).replaceAll('\r', '');
-  if (!console.includes(MARK)) {
+  if (!console.includes(MARK) && !signal.aborted) {
     throw new SetupError(
       `the guest did not come as far as to run the program: ${end.detail}`,
       `look into ${join(directory, 'console.log')}`,
