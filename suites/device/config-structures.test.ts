@@ -42,7 +42,8 @@ const ROWS: Row[] = [
     source: 'init_pci_ext_cap_err_perm()',
     devices: ['e1000e', 'igb', 'virtio-net'],
   },
-  { name: 'ext-DSN', source: 'pci_ext_cap_length[]', devices: ['e1000e', 'vmxnet3'] },
+  // Not e1000e: QEMU 10.0.2 clears its DSN along with the error log that it overlaps (docs/findings.md).
+  { name: 'ext-DSN', source: 'pci_ext_cap_length[]', devices: ['vmxnet3'] },
   { name: 'ext-ARI', source: 'pci_ext_cap_length[]', devices: ['igb'] },
   { name: 'ext-ATS', source: 'pci_ext_cap_length[]', devices: ['virtio-net'] },
   { name: 'ext-SRIOV', source: 'pci_ext_cap_length[]', devices: ['igb'] },
