@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
-import { PciFunction, groupMembers } from './topology.ts';
+import type { PciFunction} from './topology.ts';
+import { groupMembers } from './topology.ts';
 
 /**
  * Binds a function to `driver` through `driver_override` (Documentation/ABI/testing/sysfs-bus-pci),
