@@ -129,6 +129,9 @@ test(
   'size, flags and offset of each BAR follow from the resource of the device',
   {
     covers: [
+      ...([0, 1, 2, 3, 4, 5] as const).map((bar) =>
+        VFIO_DEVICE_GET_REGION_INFO.value(`VFIO_PCI_BAR${bar}_REGION_INDEX`),
+      ),
       VFIO_DEVICE_GET_REGION_INFO.flag('VFIO_REGION_INFO_FLAG_READ'),
       VFIO_DEVICE_GET_REGION_INFO.flag('VFIO_REGION_INFO_FLAG_WRITE'),
       VFIO_DEVICE_GET_REGION_INFO.flag('VFIO_REGION_INFO_FLAG_MMAP'),
@@ -167,7 +170,7 @@ test(
   'device.region-info.config',
   'the configuration space is readable, writable, not mappable, and as large as the hardware has it',
   {
-    covers: [VFIO_DEVICE_GET_REGION_INFO],
+    covers: [VFIO_DEVICE_GET_REGION_INFO.value('VFIO_PCI_CONFIG_REGION_INDEX')],
     source: CORE,
     devices: ['edu', 'igb', 'pci-testdev', 'vga'],
   },
@@ -185,7 +188,7 @@ test(
   'device.region-info.rom',
   'a ROM with content is readable and as large as its BAR; without a ROM the region is empty',
   {
-    covers: [VFIO_DEVICE_GET_REGION_INFO],
+    covers: [VFIO_DEVICE_GET_REGION_INFO.value('VFIO_PCI_ROM_REGION_INDEX')],
     source: CORE,
     devices: ['e1000e', 'virtio-net', 'vga', 'igb', 'edu'],
   },

@@ -71,7 +71,16 @@ test(
 test(
   'irq.info.intx',
   'INTx is one maskable, automasked interrupt if the function has an interrupt pin, none otherwise',
-  { covers: [VFIO_DEVICE_GET_IRQ_INFO], source: IRQ_COUNT, devices: KINDS },
+  {
+    covers: [
+      VFIO_DEVICE_GET_IRQ_INFO.value('VFIO_PCI_INTX_IRQ_INDEX'),
+      VFIO_DEVICE_GET_IRQ_INFO.flag('VFIO_IRQ_INFO_EVENTFD'),
+      VFIO_DEVICE_GET_IRQ_INFO.flag('VFIO_IRQ_INFO_MASKABLE'),
+      VFIO_DEVICE_GET_IRQ_INFO.flag('VFIO_IRQ_INFO_AUTOMASKED'),
+    ],
+    source: IRQ_COUNT,
+    devices: KINDS,
+  },
   ({ device, pci }) => {
     const INTERRUPT_PIN = 0x3d;
     expect(device.irqInfo(VFIO_PCI_INTX_IRQ_INDEX)).toEqual({
@@ -87,7 +96,10 @@ test(
   'irq.info.msi',
   'the MSI index has as many interrupts as the capability offers and is set up as a whole',
   {
-    covers: [VFIO_DEVICE_GET_IRQ_INFO.flag('VFIO_IRQ_INFO_NORESIZE')],
+    covers: [
+      VFIO_DEVICE_GET_IRQ_INFO.value('VFIO_PCI_MSI_IRQ_INDEX'),
+      VFIO_DEVICE_GET_IRQ_INFO.flag('VFIO_IRQ_INFO_NORESIZE'),
+    ],
     source: IRQ_COUNT,
     devices: KINDS,
     peer: ['L6'],
@@ -108,7 +120,7 @@ test(
   'irq.info.msix',
   'the MSI-X index has as many interrupts as the table; it can be resized where vectors can be added',
   {
-    covers: [VFIO_DEVICE_GET_IRQ_INFO],
+    covers: [VFIO_DEVICE_GET_IRQ_INFO.value('VFIO_PCI_MSIX_IRQ_INDEX')],
     source: [IRQ_COUNT, GET_IRQ_INFO],
     devices: KINDS,
     peer: ['L6'],
@@ -129,7 +141,11 @@ test(
 test(
   'irq.info.req',
   'every function has one interrupt by which the host asks for the device',
-  { covers: [VFIO_DEVICE_GET_IRQ_INFO], source: IRQ_COUNT, devices: KINDS },
+  {
+    covers: [VFIO_DEVICE_GET_IRQ_INFO.value('VFIO_PCI_REQ_IRQ_INDEX')],
+    source: IRQ_COUNT,
+    devices: KINDS,
+  },
   ({ device }) => {
     expect(device.irqInfo(VFIO_PCI_REQ_IRQ_INDEX)).toEqual({
       argsz: FIXED_SIZE,
@@ -144,7 +160,7 @@ test(
   'irq.info.err',
   'a PCIe function has one error interrupt; conventional PCI has it too since Linux 7',
   {
-    covers: [VFIO_DEVICE_GET_IRQ_INFO],
+    covers: [VFIO_DEVICE_GET_IRQ_INFO.value('VFIO_PCI_ERR_IRQ_INDEX')],
     source: [IRQ_COUNT, GET_IRQ_INFO],
     devices: ['edu', 'e1000e', 'igb', 'nvme', 'virtio-net', 'xhci'],
   },

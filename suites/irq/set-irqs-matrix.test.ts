@@ -60,6 +60,9 @@ function answersOf(
   return { disabled: all('EINVAL'), enabled: { none: 'ok', bool: 'ok', eventfd } };
 }
 
+/** As in the names of the header. */
+const UPPER = { intx: 'INTX', msi: 'MSI', msix: 'MSIX', err: 'ERR', req: 'REQ' } as const;
+
 const ROWS: Row[] = (Object.keys(INDEXES) as (keyof typeof INDEXES)[]).flatMap((name) =>
   (['mask', 'unmask', 'trigger'] as const).map((action) => ({
     name,
@@ -89,7 +92,8 @@ for (const { name, index, action, disabled, enabled } of ROWS) {
     `${action} of the ${name.toUpperCase()} index takes the data that its state allows`,
     {
       covers: [
-        VFIO_DEVICE_SET_IRQS,
+        VFIO_DEVICE_SET_IRQS.value(`VFIO_PCI_${UPPER[name]}_IRQ_INDEX`),
+        VFIO_DEVICE_SET_IRQS.flag('VFIO_IRQ_SET_DATA_NONE'),
         VFIO_DEVICE_SET_IRQS.fails('EINVAL'),
         VFIO_DEVICE_SET_IRQS.fails('ENOTTY'),
       ],
