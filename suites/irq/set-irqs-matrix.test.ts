@@ -23,7 +23,7 @@ interface Answers {
 
 interface Row {
   index: number;
-  name: string;
+  name: keyof typeof INDEXES;
   action: IrqAction;
   disabled: Answers;
   enabled: Answers;
