@@ -141,7 +141,6 @@ test(
     };
     expect(set(9999)).toFailWith('EBADF');
     expect(set(container.fd), 'no eventfd').toFailWith('EINVAL');
-    expect(set(-2)).toFailWith('EINVAL');
     reporter(context)();
     expect(signal.take()).toBe(1);
   },
