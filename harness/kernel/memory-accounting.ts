@@ -9,6 +9,7 @@ export interface LockedMemory {
 /** Reads {@link LockedMemory} of `pid`, by default of this process. */
 export function lockedMemory(pid: number | 'self' = 'self'): LockedMemory {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-  const field = (name: string) => Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]);
+  const field = (name: string) =>
+    Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]);
   return { VmLck: field('VmLck'), VmPin: field('VmPin') };
 }

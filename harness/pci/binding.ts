@@ -1,5 +1,5 @@
 import { writeFileSync } from 'node:fs';
-import type { PciFunction} from './topology.ts';
+import type { PciFunction } from './topology.ts';
 import { groupMembers } from './topology.ts';
 
 /**

@@ -19,7 +19,7 @@ export function walkCapabilities(info: Buffer, first: number, fixedSize: number)
   const HEADER_SIZE = 8;
   const chain: InfoCapability[] = [];
   const seen = new Set<number>();
-  for (let offset = first; offset !== 0; ) {
+  for (let offset = first; offset !== 0;) {
     if (seen.has(offset)) throw new Error(`capability chain cycles at offset ${offset}`);
     if (offset < fixedSize || offset + HEADER_SIZE > info.length) {
       throw new Error(`capability at offset ${offset} lies outside ${fixedSize}…${info.length}`);

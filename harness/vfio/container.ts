@@ -67,7 +67,11 @@ export class Container {
   /** @throws KernelError: ENOENT or ENODEV without the vfio module, EACCES without the right. */
   static open(): Container {
     return new Container(
-      new Answer('open /dev/vfio/vfio', sys.open('/dev/vfio/vfio', O_RDWR | O_CLOEXEC), undefined).must(),
+      new Answer(
+        'open /dev/vfio/vfio',
+        sys.open('/dev/vfio/vfio', O_RDWR | O_CLOEXEC),
+        undefined,
+      ).must(),
     );
   }
 

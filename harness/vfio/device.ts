@@ -82,7 +82,13 @@ export class Device {
     return new Answer(call, result, buffer);
   }
 
-  info(): { argsz: number; flags: number; num_regions: number; num_irqs: number; cap_offset: number } {
+  info(): {
+    argsz: number;
+    flags: number;
+    num_regions: number;
+    num_irqs: number;
+    cap_offset: number;
+  } {
     return vfio_device_info.decode(this.tryGetInfo().get());
   }
 

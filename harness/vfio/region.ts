@@ -93,7 +93,12 @@ export class Region {
     size = this.info.size,
     prot = PROT_READ | PROT_WRITE,
     flags = MAP_SHARED,
-  }: { offset?: bigint; size?: bigint; prot?: number; flags?: number } = {}): Answer<Mapping | null> {
+  }: {
+    offset?: bigint;
+    size?: bigint;
+    prot?: number;
+    flags?: number;
+  } = {}): Answer<Mapping | null> {
     const result = sys.mmap(0n, Number(size), prot, flags, this.#fd, this.info.offset + offset);
     const ok = result > 0;
     return new Answer(
