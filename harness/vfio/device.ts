@@ -15,20 +15,9 @@ import {
   vfio_region_info,
 } from '../abi/vfio.ts';
 import { Answer } from './answer.ts';
-import { walkCapabilities, type InfoCapability } from './capability-chain.ts';
+import { walkCapabilities } from './capability-chain.ts';
 import { ioctl } from './ioctl.ts';
-import { Region } from './region.ts';
-
-/** VFIO_DEVICE_GET_REGION_INFO, decoded. */
-export interface RegionInfo {
-  argsz: number;
-  flags: number;
-  index: number;
-  cap_offset: number;
-  size: bigint;
-  offset: bigint;
-  capabilities: InfoCapability[];
-}
+import { Region, type RegionInfo } from './region.ts';
 
 /** VFIO_DEVICE_GET_IRQ_INFO, decoded. */
 export interface IrqInfo {

@@ -1,7 +1,18 @@
 import { sys, type Width } from '../shim/index.ts';
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../abi/libc.ts';
 import { Answer } from './answer.ts';
-import type { RegionInfo } from './device.ts';
+import type { InfoCapability } from './capability-chain.ts';
+
+/** VFIO_DEVICE_GET_REGION_INFO, decoded. */
+export interface RegionInfo {
+  argsz: number;
+  flags: number;
+  index: number;
+  cap_offset: number;
+  size: bigint;
+  offset: bigint;
+  capabilities: InfoCapability[];
+}
 
 /** A region of a device: config space, a BAR, the ROM, VGA. Offsets are relative to the region. */
 export class Region {
