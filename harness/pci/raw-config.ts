@@ -1,19 +1,21 @@
 import { sys } from '../shim/index.ts';
 import { O_CLOEXEC, O_RDWR } from '../abi/libc.ts';
 import { Answer } from '../vfio/answer.ts';
+import { ByteSpace } from '../vfio/byte-space.ts';
 import type { PciFunction } from './topology.ts';
 
 /**
  * Config space as the hardware has it, through sysfs `config` (root): neither VFIO's copy nor its
  * permissions are in between. Writing here what a driver relies on breaks the driver.
  */
-export class RawConfig {
+export class RawConfig extends ByteSpace {
   readonly #fd: number;
-  readonly size: number;
+  override readonly size: number;
   #open = true;
 
   /** @throws KernelError: EACCES for who is not root. */
   constructor(pci: PciFunction) {
+    super();
     const path = `${pci.path}/config`;
     this.#fd = new Answer(`open ${path}`, sys.open(path, O_RDWR | O_CLOEXEC), undefined).must();
     this.size = pci.config().length;
@@ -25,7 +27,7 @@ export class RawConfig {
     sys.close(this.#fd);
   }
 
-  read(offset: number, length: number): Buffer {
+  override read(offset: number, length: number): Buffer {
     const buffer = Buffer.alloc(length);
     const result = sys.pread(this.#fd, buffer, offset);
     const got = new Answer(`pread of sysfs config at ${offset}`, result, undefined).must();
@@ -33,42 +35,9 @@ export class RawConfig {
     return buffer;
   }
 
-  /** All of it. */
-  readAll(): Buffer {
-    return this.read(0, this.size);
-  }
-
-  write(offset: number, bytes: Uint8Array): void {
+  override write(offset: number, bytes: Uint8Array): void {
     const result = sys.pwrite(this.#fd, Buffer.from(bytes), offset);
     const put = new Answer(`pwrite of sysfs config at ${offset}`, result, undefined).must();
     if (put !== bytes.length) throw new Error(`sysfs config took ${put} of ${bytes.length} bytes`);
-  }
-
-  read8(offset: number): number {
-    return this.read(offset, 1).readUInt8();
-  }
-
-  read16(offset: number): number {
-    return this.read(offset, 2).readUInt16LE();
-  }
-
-  read32(offset: number): number {
-    return this.read(offset, 4).readUInt32LE();
-  }
-
-  write8(offset: number, value: number): void {
-    this.write(offset, Uint8Array.of(value & 0xff));
-  }
-
-  write16(offset: number, value: number): void {
-    const bytes = Buffer.alloc(2);
-    bytes.writeUInt16LE(value & 0xffff);
-    this.write(offset, bytes);
-  }
-
-  write32(offset: number, value: number): void {
-    const bytes = Buffer.alloc(4);
-    bytes.writeUInt32LE(value >>> 0);
-    this.write(offset, bytes);
   }
 }

@@ -1,6 +1,7 @@
 import { sys, type Width } from '../shim/index.ts';
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../abi/libc.ts';
 import { Answer } from './answer.ts';
+import { ByteSpace } from './byte-space.ts';
 import type { InfoCapability } from './capability-chain.ts';
 
 /** VFIO_DEVICE_GET_REGION_INFO, decoded. */
@@ -15,16 +16,17 @@ export interface RegionInfo {
 }
 
 /** A region of a device: config space, a BAR, the ROM, VGA. Offsets are relative to the region. */
-export class Region {
+export class Region extends ByteSpace {
   readonly #fd: number;
   readonly info: RegionInfo;
 
   constructor(fd: number, info: RegionInfo) {
+    super();
     this.#fd = fd;
     this.info = info;
   }
 
-  get size(): number {
+  override get size(): number {
     return Number(this.info.size);
   }
 
@@ -36,15 +38,10 @@ export class Region {
   }
 
   /** Exactly `length` bytes. @throws Error if the kernel gave fewer. */
-  read(offset: number | bigint, length: number): Buffer {
+  override read(offset: number | bigint, length: number): Buffer {
     const answer = this.tryRead(offset, length);
     if (answer.must() !== length) throw new Error(`short read: ${answer} instead of ${length}`);
     return answer.value;
-  }
-
-  /** Everything from the region's beginning to its end. */
-  readAll(): Buffer {
-    return this.read(0, this.size);
   }
 
   tryWrite(offset: number | bigint, bytes: Uint8Array): Answer {
@@ -53,49 +50,11 @@ export class Region {
   }
 
   /** Writes all bytes. @throws Error if the kernel took fewer. */
-  write(offset: number | bigint, bytes: Uint8Array): void {
+  override write(offset: number | bigint, bytes: Uint8Array): void {
     const answer = this.tryWrite(offset, bytes);
     if (answer.must() !== bytes.length) {
       throw new Error(`short write: ${answer} instead of ${bytes.length}`);
     }
-  }
-
-  read8(offset: number): number {
-    return this.read(offset, 1).readUInt8();
-  }
-
-  read16(offset: number): number {
-    return this.read(offset, 2).readUInt16LE();
-  }
-
-  read32(offset: number): number {
-    return this.read(offset, 4).readUInt32LE();
-  }
-
-  read64(offset: number): bigint {
-    return this.read(offset, 8).readBigUInt64LE();
-  }
-
-  write8(offset: number, value: number): void {
-    this.write(offset, Uint8Array.of(value & 0xff));
-  }
-
-  write16(offset: number, value: number): void {
-    const bytes = Buffer.alloc(2);
-    bytes.writeUInt16LE(value & 0xffff);
-    this.write(offset, bytes);
-  }
-
-  write32(offset: number, value: number): void {
-    const bytes = Buffer.alloc(4);
-    bytes.writeUInt32LE(value >>> 0);
-    this.write(offset, bytes);
-  }
-
-  write64(offset: number, value: bigint): void {
-    const bytes = Buffer.alloc(8);
-    bytes.writeBigUInt64LE(value);
-    this.write(offset, bytes);
   }
 
   /** The value is the address, or 0n on failure. */
