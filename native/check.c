@@ -339,6 +339,23 @@ static void repeating(void)
 	free(block);
 }
 
+static void sampling(void)
+{
+	struct block *block = new_block();
+	uint32_t first, last;
+
+	first = ADD(block, spin, number(1000));
+	last = ADD(block, spin, number(2000));
+	ADD(block, sample, number(first), number(last), arena(0), number(3));
+	ADD(block, repeat, number(first), number(4));
+	CHECK(run(block) == 0);
+	for (int i = 0; i < 3; i++)
+		CHECK(block->arena[2 * i + 1] - block->arena[2 * i] >= 3000);
+	CHECK(block->arena[2] > block->arena[1]);
+	CHECK(!block->arena[6]);
+	free(block);
+}
+
 static void forking(void)
 {
 	struct block *block = new_block();
@@ -400,6 +417,10 @@ static void malformed_blocks(void)
 	REFUSED((op->opcode = VC_OP_repeat, op->args[2] = 8));
 	REFUSED((op->opcode = VC_OP_repeat, op->kinds = VC_KIND_ARENA << 8, op->args[3] = 513));
 	REFUSED((op->opcode = VC_OP_repeat, op->kinds = VC_KIND_ARENA << 8, op->args[2] = 4));
+	REFUSED((op->opcode = VC_OP_sample));
+	REFUSED((op->opcode = VC_OP_sample, op->kinds = VC_KIND_ARENA << 8, op->args[0] = 1));
+	REFUSED((op->opcode = VC_OP_sample, op->kinds = VC_KIND_ARENA << 8, op->args[1] = 1));
+	REFUSED((op->opcode = VC_OP_sample, op->kinds = VC_KIND_ARENA << 8, op->args[3] = 257));
 	REFUSED((op->opcode = VC_OP_fork, op->args[0] = 2));
 	REFUSED((op->opcode = VC_OP_fork, op->args[0] = -1ull));
 	REFUSED((op->opcode = VC_OP_fork, op->args[0] = 1, op[1].opcode = VC_OP_repeat));
@@ -580,6 +601,7 @@ int main(int argc, char **argv)
 	other_faults_are_passed_on();
 	waiting();
 	repeating();
+	sampling();
 	forking();
 	malformed_blocks();
 	random_blocks();

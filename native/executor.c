@@ -133,6 +133,19 @@ static int64_t execute_repeat(struct execution *run, uint32_t index, int depth)
 	return failure;
 }
 
+/* Keeps the times of what was executed last; beyond the room for samples nothing is kept. */
+static int64_t execute_sample(const struct execution *run, const struct vc_op *op)
+{
+	struct vc_sample *samples = (struct vc_sample *)(uintptr_t)resolve(run, op, 2);
+
+	if (op->count <= op->args[3])
+		samples[op->count - 1] = (struct vc_sample){
+			.start = run->ops[op->args[0]].start,
+			.end = run->ops[op->args[1]].end,
+		};
+	return 0;
+}
+
 /*
  * The raw system call: libc's fork() would run handlers of a multi-threaded process which expect
  * to find its other threads. The child makes system calls only, and ends with _exit().
@@ -186,6 +199,8 @@ static int64_t execute_harness(struct execution *run, uint32_t index, const uint
 		return vc_wait(args[0], args[1], args[2], args[3], args[4], &op->value);
 	case VC_OP_repeat:
 		return execute_repeat(run, index, depth);
+	case VC_OP_sample:
+		return execute_sample(run, op);
 	case VC_OP_fork:
 		return execute_fork(run, index, depth);
 	case VC_OP_clock:

@@ -63,6 +63,12 @@ enum vc_opcode {
 	VC_OPCODE_COUNT
 };
 
+/* What one execution of VC_OP_sample writes: CLOCK_MONOTONIC in ns. */
+struct vc_sample {
+	uint64_t start; /* of the first operation */
+	uint64_t end;	/* of the last */
+};
+
 static inline struct vc_op *vc_ops(void *block)
 {
 	return (struct vc_op *)((char *)block + sizeof(struct vc_header));

@@ -44,6 +44,16 @@ static bool repeat_valid(const struct vc_header *header, const struct vc_op *op,
 	return kind_of(op, 2) == VC_KIND_IMMEDIATE && op->args[2] == 0;
 }
 
+static bool sample_valid(const struct vc_header *header, const struct vc_op *op, uint32_t index)
+{
+	if ((op->kinds & 0xff) != 0 || kind_of(op, 2) != VC_KIND_ARENA ||
+	    kind_of(op, 3) != VC_KIND_IMMEDIATE)
+		return false;
+	return op->args[0] <= op->args[1] && op->args[1] < index &&
+	       op->args[2] % sizeof(uint64_t) == 0 &&
+	       op->args[3] <= (header->arena_size - op->args[2]) / sizeof(struct vc_sample);
+}
+
 /* The body of a fork lies within the program, and no loop crosses its border. */
 static bool fork_valid(const struct vc_header *header, const struct vc_op *ops, uint32_t index)
 {
@@ -87,6 +97,8 @@ int vc_validate(const void *block, size_t length)
 		    !arguments_valid(header, &ops[i], i))
 			return -EINVAL;
 		if (ops[i].opcode == VC_OP_repeat && !repeat_valid(header, &ops[i], i))
+			return -EINVAL;
+		if (ops[i].opcode == VC_OP_sample && !sample_valid(header, &ops[i], i))
 			return -EINVAL;
 		if (ops[i].opcode == VC_OP_fork && !fork_valid(header, ops, i))
 			return -EINVAL;

@@ -14,7 +14,7 @@ export type { Answer, Liar } from './liar.ts';
 export { HARNESS_OPS, OPCODES, SYSCALLS } from './opcodes.ts';
 export type { OpName, SyscallName } from './opcodes.ts';
 export { runParallel } from './parallel.ts';
-export { Program } from './program.ts';
+export { Program, SAMPLE_SIZE } from './program.ts';
 export type { Width } from './program.ts';
 export { recorder } from './recorder.ts';
 export type { RecordedRun } from './recorder.ts';

@@ -109,6 +109,8 @@ export const SYSCALLS = [
   'kcmp',
   'ioperm',
   'iopl',
+  'io_uring_setup',
+  'io_uring_register',
 ] as const;
 
 /** Operations of the executor itself. `poll` takes milliseconds as the libc function does. */
@@ -126,6 +128,7 @@ export const HARNESS_OPS = [
   'spin',
   'yield',
   'align',
+  'sample',
 ] as const;
 
 export const OPCODES = [...SYSCALLS, ...HARNESS_OPS] as const;

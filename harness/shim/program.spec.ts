@@ -206,6 +206,20 @@ test('repeat counts iterations, takes samples and ends at a failure', () => {
   expect(program.count(failing)).toBe(1);
 });
 
+test('sample keeps the times of each iteration', () => {
+  const program = new Program();
+  const samples = program.data(16 * 3);
+  const first = program.spin(1000);
+  const last = program.spin(2000);
+  program.sample(first, last, samples);
+  program.repeat(first, 4);
+  program.run();
+  const ends = [0, 1, 2].map((i) => samples.bytes.readBigUInt64LE(16 * i + 8));
+  for (const [i, end] of ends.entries())
+    expect(end - samples.bytes.readBigUInt64LE(16 * i)).toBeGreaterThanOrEqual(3000n);
+  expect(ends).toEqual(ends.toSorted());
+});
+
 test('fork: the child executes its part, and its results are seen here', () => {
   const program = new Program();
   const status = program.data(4);

@@ -42,6 +42,9 @@ interface Chunk {
   base: number;
 }
 
+/** Bytes of one sample: struct vc_sample of native/program.h. */
+export const SAMPLE_SIZE = 16;
+
 export type Width = 8 | 16 | 32 | 64;
 
 function alignUp(value: number): number {
@@ -205,6 +208,22 @@ export class Program {
     return samples === undefined
       ? this.#add('repeat', [from.index, count])
       : this.#add('repeat', [from.index, count, samples, Math.floor(samples.length / 8)]);
+  }
+
+  /**
+   * Keeps when operation `first` began and `last` ended, as of their last execution: in a loop, of
+   * each iteration.
+   * @param samples receives pairs of start and end, CLOCK_MONOTONIC in ns as u64, as many as fit
+   */
+  sample(first: Ref, last: Ref, samples: Data): Ref {
+    if (first.program !== this || last.program !== this)
+      throw new TypeError('a reference to another program');
+    return this.#add('sample', [
+      first.index,
+      last.index,
+      samples,
+      Math.floor(samples.length / SAMPLE_SIZE),
+    ]);
   }
 
   /**

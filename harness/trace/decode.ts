@@ -77,6 +77,8 @@ export function callText(call: Call, tracker: Tracker): string {
       return `wait${value(0)}(${addressArgument(call, 1, tracker)}, mask ${hex(value(2))}, value ${hex(value(3))}, ${value(4)} ns)`;
     case 'repeat':
       return `repeat(${call.index - Number(value(0))} operations before, ${value(1)} times)`;
+    case 'sample':
+      return `sample(operations ${value(0)} to ${value(1)})`;
     case 'fork':
       return `fork(${value(0)} operations)`;
     case 'pread':

@@ -163,6 +163,8 @@ export const SIGNATURES: Readonly<Partial<Record<OpName, Signature>>> = {
   exit: plain(INT),
   close_range: plain(UNSIGNED, UNSIGNED, HEX),
   sched_yield: plain(),
+  io_uring_setup: returning('fd', UNSIGNED, ADDRESS),
+  io_uring_register: plain(FD, UNSIGNED, ADDRESS, UNSIGNED),
   mount: plain(PATH, PATH, PATH, HEX, ADDRESS),
   umount2: plain(PATH, HEX),
   setns: plain(FD, HEX),
@@ -177,6 +179,7 @@ export const SIGNATURES: Readonly<Partial<Record<OpName, Signature>>> = {
   clock: returning('time'),
   spin: plain(UNSIGNED),
   yield: plain(),
+  sample: plain(UNSIGNED, UNSIGNED, ADDRESS, UNSIGNED),
   align: returning('address', ADDRESS, HEX),
 };
 

@@ -15,6 +15,8 @@ const SYSCALL_NAMES: Readonly<Record<string, string>> = { pread: 'pread64', pwri
 /** Numbers of calls that older headers do not know; the same on all architectures. */
 export const NEW_SYSCALLS: Readonly<Record<string, number>> = {
   pidfd_send_signal: 424,
+  io_uring_setup: 425,
+  io_uring_register: 427,
   pidfd_open: 434,
   close_range: 436,
   pidfd_getfd: 438,
@@ -120,6 +122,8 @@ function statement(
       return assign('spin', `spin(${argument(0)})`);
     case 'align':
       return assign('align', `align(${argument(0)}, ${argument(1)})`);
+    // What a call cost is no part of what it did.
+    case 'sample':
     case 'yield':
       return [comment, `	s->r[${n}] = 0;`];
     case 'fork':
