@@ -1,3 +1,4 @@
+import type { BenchPlan, BenchUnits } from '../harness/protocol/bench.ts';
 import type { Environment, Status } from '../harness/protocol/events.ts';
 import type { Outcome } from './results.ts';
 
@@ -17,19 +18,18 @@ export interface BenchWarning {
 }
 
 /** How the samples of a run were taken. */
-export interface BenchMethod {
-  /** Rounds a benchmark; their medians are what confidence intervals rest on. */
-  rounds: number;
-  /** Milliseconds after which a round ends, if it has its samples or not. */
-  roundMs: number;
-  /** Samples after which a round ends. */
-  roundSamples: number;
-  /** Milliseconds of iterations before each round that are not counted. */
-  warmUpMs: number;
-  /** Per cent of each sample added on purpose, to see whether a comparison finds it; 0: none. */
-  plantedDelay: number;
+export interface BenchMethod extends Omit<BenchPlan, 'turns'> {
   /** Probability of the confidence intervals, 0.95 for instance. */
   confidence: number;
+}
+
+/** Rounds alternated with those of other kernels. */
+export interface Interleaved {
+  /** The same for all runs that belong together. */
+  id: string;
+  /** Which of them this is, from 0. */
+  side: number;
+  sides: number;
 }
 
 /** Everything a run of benchmarks on one kernel found out. */
@@ -51,8 +51,7 @@ export interface BenchResults {
     version: string;
     environment: Environment;
     method: BenchMethod;
-    /** Rounds alternated with those of other kernels: the same id marks runs that belong together. */
-    interleaved: { id: string; side: number; sides: number } | null;
+    interleaved: Interleaved | null;
     /** About the run as a whole. */
     warnings: BenchWarning[];
   };
@@ -95,14 +94,6 @@ export interface Outlier {
   /** Number of the sample in its round. */
   index: number;
   ns: number;
-}
-
-/** What one sample stands for; absent where it makes no sense. */
-export interface BenchUnits {
-  bytes?: number;
-  pages?: number;
-  mappings?: number;
-  interrupts?: number;
 }
 
 /** The same operation measured by an independent C program in the same guest run. */

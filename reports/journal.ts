@@ -1,6 +1,8 @@
 import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import type { BenchMeta } from '../harness/protocol/bench.ts';
 import type { Environment, Failure, TestMeta, WorkerEvent } from '../harness/protocol/events.ts';
 import type { SessionEnd } from '../harness/target/target.ts';
+import type { BenchMethod, Interleaved } from './bench-results.ts';
 import type { Expectation, Outcome } from './results.ts';
 
 /** What the supervisor itself has to say; with the worker's events it makes up the journal. */
@@ -22,6 +24,21 @@ export type SupervisorEvent =
       expectationFiles: string[];
       expectations: Record<string, Expectation>;
     }
+  | {
+      type: 'bench-begin';
+      schema: 1;
+      version: string;
+      command: string[];
+      kernel: string;
+      machine: string;
+      target: Environment;
+      method: BenchMethod;
+      interleaved: Interleaved | null;
+      /** In the order of the plan. */
+      benchmarks: BenchMeta[];
+    }
+  /** How busy the machine is on which the target runs: the load average of a minute, and its processors. */
+  | { type: 'host-load'; load: number; cpus: number }
   | { type: 'session-start'; session: number; tests: number }
   | { type: 'progress'; text: string }
   /** A time limit passed. What the worker says after this, until the session ends, no longer counts. */
@@ -82,6 +99,7 @@ export class Journal {
 
 const DURABLE = new Set<JournalEvent['type']>([
   'run-begin',
+  'bench-begin',
   'session-start',
   'session-end',
   'verdict',

@@ -32,7 +32,7 @@ function suitesPlugin(folder = 'suites') {
         namespace: 'suites',
       }));
       build.onLoad({ filter: /.*/, namespace: 'suites' }, () => ({
-        contents: suitesModule(listSuites(folder)),
+        contents: suitesModule(listSuites(folder), listSuites(folder, '.bench.ts')),
         resolveDir: projectFolder,
         loader: 'js',
       }));
@@ -42,27 +42,34 @@ function suitesPlugin(folder = 'suites') {
 
 /**
  * @param {string} folder relative to the project
+ * @param {'.test.ts' | '.bench.ts'} ending
  * @returns {string[]} the suite files in it, relative to the project
  */
-export function listSuites(folder = 'suites') {
+export function listSuites(folder = 'suites', ending = '.test.ts') {
   const path = join(projectFolder, folder);
   if (!existsSync(path)) return [];
   return readdirSync(path, { recursive: true })
     .map((file) => `${folder}/${file}`)
-    .filter((path) => path.endsWith('.test.ts'))
+    .filter((path) => path.endsWith(ending))
     .sort();
 }
 
 /**
- * @param {string[]} files
+ * @param {string[]} tests files with tests
+ * @param {string[]} benches files with benchmarks
  * @returns {string} source of the module `virtual:suites`
  */
-export function suitesModule(files) {
-  const entries = files.map((file) => {
-    const name = JSON.stringify(file);
-    return `  { file: ${name}, load: () => import(${JSON.stringify(`./${file}`)}) },\n`;
-  });
-  return `export const suiteFiles = [\n${entries.join('')}];\n`;
+export function suitesModule(tests, benches) {
+  return (
+    `export const suiteFiles = [\n${tests.map(loader).join('')}];\n` +
+    `export const benchFiles = [\n${benches.map(loader).join('')}];\n`
+  );
+}
+
+/** @param {string} file */
+function loader(file) {
+  const name = JSON.stringify(file);
+  return `  { file: ${name}, load: () => import(${JSON.stringify(`./${file}`)}) },\n`;
 }
 
 const CLI = { entry: 'harness/cli/main.ts', outfile: 'dist/cli.mjs' };

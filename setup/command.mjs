@@ -14,8 +14,8 @@ export async function runCommand(args) {
   return runCli(args);
 }
 
-/** Commands that run tests. */
-const RUNNING = ['run', 'audit'];
+/** Commands that run tests or benchmarks. */
+const RUNNING = ['run', 'audit', 'bench'];
 
 /**
  * Only these need more than the bundles: the shim, and QEMU unless it runs on this machine.

@@ -1,5 +1,6 @@
 import yargs from 'yargs';
 import { audit } from './commands/audit.ts';
+import { bench } from './commands/bench.ts';
 import { compare } from './commands/compare.ts';
 import { coverage } from './commands/coverage.ts';
 import { devices } from './commands/devices.ts';
@@ -21,6 +22,7 @@ import { UsageError } from '../target/errors.ts';
 const COMMANDS = [
   run,
   audit,
+  bench,
   list,
   show,
   coverage,

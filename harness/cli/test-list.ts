@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { workerBundle } from '../../setup/paths.mjs';
+import type { BenchMeta } from '../protocol/bench.ts';
 import type { TestMeta } from '../protocol/events.ts';
 import type { Uapi } from '../protocol/uapi.ts';
 import { SetupError } from '../target/errors.ts';
@@ -13,12 +14,17 @@ export async function listTests(): Promise<TestMeta[]> {
   return (await askWorker('--list')) as TestMeta[];
 }
 
+/** The metadata of all benchmarks, likewise. */
+export async function listBenches(): Promise<BenchMeta[]> {
+  return (await askWorker('--list-benches')) as BenchMeta[];
+}
+
 /** All uAPI items that the executing side knows. */
 export async function listUapi(): Promise<Uapi> {
   return (await askWorker('--uapi')) as Uapi;
 }
 
-async function askWorker(question: '--list' | '--uapi'): Promise<unknown> {
+async function askWorker(question: '--list' | '--list-benches' | '--uapi'): Promise<unknown> {
   if (!existsSync(workerBundle)) {
     throw new SetupError(
       `${workerBundle} is missing: the suites are not bundled`,

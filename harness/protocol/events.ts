@@ -3,6 +3,8 @@
  * channel between them, and the metadata of a test. Nothing here may import from either side.
  */
 
+import type { BenchPlan, BenchRoundEvent } from './bench.ts';
+
 /** Bumped when a line's meaning changes; both sides refuse to talk across versions. */
 export const PROTOCOL_VERSION = 1;
 
@@ -78,6 +80,7 @@ export type WorkerEvent =
   | { type: 'lie-begin'; id: string; index: number; text: string }
   | { type: 'lie-end'; id: string; index: number; noticed: boolean }
   | { type: 'audit-end'; id: string; reason: string | null }
+  | BenchRoundEvent
   | { type: 'log'; text: string }
   | { type: 'bye' };
 
@@ -89,6 +92,8 @@ export interface Assignment {
   tests: string[];
   /** Instead of running the tests: lie to each about one answer at a time, from lie `from` of the first test on, at most `most` lies a test. */
   audit?: { from: number; most: number };
+  /** Instead: the ids are those of benchmarks, to be measured like this. */
+  bench?: BenchPlan;
   /** `vm`: devices by role, any of them may be rebound. `local`: only `devices`, which are bound to vfio-pci already. */
   mode: 'vm' | 'local';
   /** Role name → path of `slot.function` steps from the root bus, e.g. `['04.0', '00.0']`. VM only. */

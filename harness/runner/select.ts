@@ -1,6 +1,8 @@
 import picomatch from 'picomatch';
+import { shuffle as shuffled } from 'simple-statistics';
 import { UsageError } from '../target/errors.ts';
 import type { TestMeta } from '../protocol/events.ts';
+import { seededRandom } from './random.ts';
 import { didYouMean } from './suggest.ts';
 
 /**
@@ -8,7 +10,10 @@ import { didYouMean } from './suggest.ts';
  * beginning of ids up to a dot (`container`, `container.map-dma`), a glob (`*.reset*`), or the path of
  * a suite file. No pattern means all tests. A pattern that names nothing is an error.
  */
-export function selectTests(tests: readonly TestMeta[], patterns: readonly string[]): TestMeta[] {
+export function selectTests<T extends TestMeta>(
+  tests: readonly T[],
+  patterns: readonly string[],
+): T[] {
   if (patterns.length === 0) return [...tests];
   const chosen = new Set<string>();
   for (const pattern of patterns) {
@@ -49,22 +54,7 @@ function unknownTest(pattern: string, tests: readonly TestMeta[]): UsageError {
   );
 }
 
-/** The same tests in an order that the seed alone decides (Fisher–Yates over a 32-bit xorshift). */
+/** The same tests in an order that the seed alone decides. */
 export function shuffle<T>(items: readonly T[], seed: string): T[] {
-  // FNV-1a makes a number of any seed text; 0 would stall the generator.
-  let state = 0x811c9dc5;
-  for (const byte of Buffer.from(seed)) state = Math.imul(state ^ byte, 0x01000193);
-  state = state >>> 0 || 1;
-  const next = (): number => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return state >>> 0;
-  };
-  const shuffled = [...items];
-  for (let i = shuffled.length - 1; i > 0; i--) {
-    const j = next() % (i + 1);
-    [shuffled[i], shuffled[j]] = [shuffled[j] as T, shuffled[i] as T];
-  }
-  return shuffled;
+  return shuffled([...items], seededRandom(seed));
 }

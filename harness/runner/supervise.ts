@@ -1,5 +1,6 @@
 import type { JournalEvent } from '../../reports/journal.ts';
 import type { Outcome } from '../../reports/results.ts';
+import type { BenchPlan } from '../protocol/bench.ts';
 import { isActionable, SetupError } from '../target/errors.ts';
 import {
   PROTOCOL_VERSION,
@@ -7,7 +8,7 @@ import {
   type TestMeta,
   type WorkerEvent,
 } from '../protocol/events.ts';
-import type { Session, SessionEnd, Target } from '../target/target.ts';
+import type { Session, SessionEnd, SessionHandlers, Target } from '../target/target.ts';
 
 export interface SuperviseOptions {
   target: Target;
@@ -21,6 +22,10 @@ export interface SuperviseOptions {
   maxDeaths: number;
   /** Ends the run: the session is killed, what has a result keeps it. */
   signal: AbortSignal;
+  /** The tests are benchmarks, to be measured like this. */
+  bench?: BenchPlan;
+  /** Answers requests of the worker's that are none for the target. */
+  answer?: SessionHandlers['answer'];
   /** Silence, outside of tests, after which a session is taken for dead, before scaling up. Milliseconds. */
   silenceMs?: number;
   /** How long evidence of a hang may take to collect, before scaling up. Milliseconds. */
@@ -249,7 +254,10 @@ async function runSession(
   let end: SessionEnd;
   try {
     watchSilence();
-    session = await target.start({ tests: [...remaining.keys()] }, { onEvent, onProgress });
+    session = await target.start(
+      { tests: [...remaining.keys()], ...(options.bench && { bench: options.bench }) },
+      { onEvent, onProgress, answer: options.answer },
+    );
     // What came while there was nothing to kill yet.
     if (signal.aborted || refusal || silent !== undefined) await session.kill();
     end = await session.ended;

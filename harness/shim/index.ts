@@ -9,6 +9,7 @@ export type { DecodedArg, DecodedBlock, DecodedOp } from './block.ts';
 export { DmaMemory } from './dma-memory.ts';
 export type { DmaMemoryOptions, MemoryKind } from './dma-memory.ts';
 export { KernelError } from './kernel-error.ts';
+export { referencePath } from './library.ts';
 export { setLiar } from './liar.ts';
 export type { Answer, Liar } from './liar.ts';
 export { HARNESS_OPS, OPCODES, SYSCALLS } from './opcodes.ts';

@@ -36,8 +36,17 @@ export function libraryPath(): string {
 
 /** The path of the executor for other processes: beside the library. */
 export function actorPath(): string {
+  return programPath('vc-actor');
+}
+
+/** The path of the C program that benchmarks are compared with. */
+export function referencePath(): string {
+  return programPath('vc-reference');
+}
+
+function programPath(name: string): string {
   const library = process.env.VFIO_CONFORMANCE_SHIM;
-  return library === undefined ? builtFile('vc-actor') : join(dirname(library), 'vc-actor');
+  return library === undefined ? builtFile(name) : join(dirname(library), name);
 }
 
 function loaded(): Ffi {

@@ -51,6 +51,17 @@ class Recorder {
     this.#firstFull = false;
   }
 
+  /** Does something that is not recorded. */
+  pause<T>(body: () => T): T {
+    const before = this.#recording;
+    this.#recording = false;
+    try {
+      return body();
+    } finally {
+      this.#recording = before;
+    }
+  }
+
   /** Ends recording and returns what was kept, in order. */
   take(): RecordedRun[] {
     const runs = [...this.#first, ...this.#last];

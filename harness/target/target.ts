@@ -15,10 +15,12 @@ export interface SessionEnd {
 }
 
 export interface SessionHandlers {
-  /** Called for each line of the worker, in order. A `request` is answered by the target itself. */
+  /** Called for each line of the worker, in order. A `request` is answered by the target itself, unless {@link answer} does. */
   onEvent(event: WorkerEvent): void;
   /** Called for progress before the worker speaks: `booting Linux 7.3.4`. */
   onProgress(text: string): void;
+  /** Answers a request of the worker's; undefined leaves it to the target. */
+  answer?(action: string, args: Record<string, unknown>): Promise<unknown> | undefined;
 }
 
 /** One boot of a guest, or one worker process: it executes one assignment. */
@@ -31,7 +33,7 @@ export interface Session {
 }
 
 /** What a session is started for; the target adds what it knows of itself. */
-export type Work = Pick<Assignment, 'tests' | 'audit'>;
+export type Work = Pick<Assignment, 'tests' | 'audit' | 'bench'>;
 
 /** Where suites run. */
 export interface Target {

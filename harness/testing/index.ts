@@ -77,5 +77,8 @@ export { require, type Requirement } from './requirement.ts';
 export * from './requirements.ts';
 export * from './slot.ts';
 export * from './scattered-memory.ts';
+export { bench, type BenchOptions } from './bench.ts';
+export type { Measure } from './measure.ts';
+export type { Timed } from './timed-loop.ts';
 export { test } from './test.ts';
 export type { TestContext } from './context.ts';

@@ -1,5 +1,7 @@
+import type { BenchMeta } from '../protocol/bench.ts';
 import type { TestMeta } from '../protocol/events.ts';
 import type { TestContext } from './context.ts';
+import type { Measure } from './measure.ts';
 import type { Requirement } from './requirement.ts';
 
 /** The body of a test: fixtures are built when they are first named. */
@@ -16,7 +18,17 @@ export interface Case {
   body: TestBody;
 }
 
+/** The body of a benchmark: builds what it needs, then calls {@link Measure} once. */
+export type BenchBody = (context: TestContext, measure: Measure) => void;
+
+/** A benchmark as registered by its file. */
+export interface BenchCase extends Omit<Case, 'meta' | 'body'> {
+  meta: BenchMeta;
+  body: BenchBody;
+}
+
 const cases = new Map<string, Case>();
+const benches = new Map<string, BenchCase>();
 
 /** The file whose tests are being registered; set by whoever loads it. */
 let currentFile = '';
@@ -39,4 +51,16 @@ export function register(newCase: Case): void {
 /** All tests registered so far, in the order of their files. */
 export function registeredCases(): ReadonlyMap<string, Case> {
   return cases;
+}
+
+/** @throws Error if the id is taken */
+export function registerBench(newCase: BenchCase): void {
+  const { id } = newCase.meta;
+  if (benches.has(id)) throw new Error(`two benchmarks have the id '${id}'`);
+  benches.set(id, newCase);
+}
+
+/** All benchmarks registered so far, in the order of their files. */
+export function registeredBenches(): ReadonlyMap<string, BenchCase> {
+  return benches;
 }

@@ -1,58 +1,7 @@
 import { test as vitestTest } from '@vitest/runner';
-import { kernelAtLeast } from '../kernel/version.ts';
-import { currentSuiteFile, register, type TestBody } from './registry.ts';
-import type { Requirement } from './requirement.ts';
-import { ANY } from './machine.ts';
-import { deviceRole } from './requirements.ts';
+import { casesOf, type TestOptions } from './declare.ts';
 import { runCase } from './execute.ts';
-
-/** Milliseconds that a test may take before the supervisor calls it hung. */
-const DEFAULT_TIMEOUT_MS = 60_000;
-
-/** The metadata of a test, as its author writes it. */
-export interface TestOptions {
-  /** uAPI items, from the descriptors of harness/abi: `VFIO_IOMMU_MAP_DMA.fails('EEXIST')`. */
-  covers?: readonly { toString(): string }[];
-  /** Where the promise is made: `drivers/vfio/vfio_iommu_type1.c vfio_dma_do_map()`. */
-  source: string | readonly string[];
-  /** First kernel that makes the promise, e.g. `6.8`; older ones skip the test. */
-  since?: string;
-  /** First kernel that no longer makes it. */
-  until?: string;
-  /** Commits and CVEs whose fix this test checks; printed on failure. */
-  fixes?: readonly string[];
-  /** Rows of the existing tests' checks that this one covers. */
-  peer?: readonly string[];
-  /** Role of the device that `device` opens; any device unless said otherwise. */
-  device?: string;
-  /** One test for each of these roles; the id gets `@role`. */
-  devices?: readonly string[];
-  /** Roles of further devices that the test opens by name. */
-  uses?: readonly string[];
-  needs?: readonly Requirement[];
-  /** Kernel messages that the test provokes and that must not fail it. */
-  provokes?: readonly RegExp[];
-  timeoutMs?: number;
-}
-
-/** A requirement on the kernel's version. */
-function version(options: TestOptions): Requirement[] {
-  const { since, until } = options;
-  const requirements: Requirement[] = [];
-  if (since !== undefined) {
-    requirements.push({
-      name: `kernel >= ${since}`,
-      missing: () => (kernelAtLeast(since) ? null : `the promise is made since Linux ${since}`),
-    });
-  }
-  if (until !== undefined) {
-    requirements.push({
-      name: `kernel < ${until}`,
-      missing: () => (kernelAtLeast(until) ? `the promise ended with Linux ${until}` : null),
-    });
-  }
-  return requirements;
-}
+import { register, type TestBody } from './registry.ts';
 
 /**
  * Declares a test: one promise of the kernel's.
@@ -60,51 +9,13 @@ function version(options: TestOptions): Requirement[] {
  * @param title the promise as a sentence of the specification.
  */
 export function test(id: string, title: string, options: TestOptions, body: TestBody): void {
-  if (options.devices) {
-    for (const role of options.devices) declare(`${id}@${role}`, title, options, role, body);
-  } else {
-    declare(id, title, options, options.device ?? ANY, body);
+  for (const declared of casesOf(id, title, options)) {
+    const testCase = { ...declared, body };
+    register(testCase);
+    vitestTest(testCase.meta.id, { timeout: testCase.meta.timeoutMs }, ({ skip }) => {
+      const outcome = runCase(testCase);
+      if (outcome.status === 'skip') skip(outcome.skip.join('; '));
+      if (outcome.failure) throw new Error(outcome.failure.message);
+    });
   }
-}
-
-function declare(
-  id: string,
-  title: string,
-  options: TestOptions,
-  role: string,
-  body: TestBody,
-): void {
-  const roles = new Set([role, ...(options.uses ?? [])]);
-  const requirements = [
-    ...version(options),
-    ...[...roles].map(deviceRole),
-    ...(options.needs ?? []),
-  ];
-  const timeoutMs = options.timeoutMs ?? DEFAULT_TIMEOUT_MS;
-  const testCase = {
-    meta: {
-      id,
-      suite: id.slice(0, id.indexOf('.')),
-      title,
-      file: currentSuiteFile(),
-      covers: (options.covers ?? []).map(String),
-      source: typeof options.source === 'string' ? [options.source] : [...options.source],
-      ...(options.since !== undefined && { since: options.since }),
-      ...(options.until !== undefined && { until: options.until }),
-      fixes: [...(options.fixes ?? [])],
-      needs: requirements.map(({ name }) => name),
-      peer: [...(options.peer ?? [])],
-      timeoutMs,
-    },
-    requirements,
-    provokes: [...(options.provokes ?? [])],
-    role,
-    body,
-  };
-  register(testCase);
-  vitestTest(id, { timeout: timeoutMs }, ({ skip }) => {
-    const outcome = runCase(testCase);
-    if (outcome.status === 'skip') skip(outcome.skip.join('; '));
-    if (outcome.failure) throw new Error(outcome.failure.message);
-  });
 }

@@ -1,6 +1,12 @@
 import { collectTests, type VitestRunner } from '@vitest/runner';
-import { suiteFiles } from 'virtual:suites';
-import { beginFile, registeredCases, type Case } from '../testing/registry.ts';
+import { benchFiles, suiteFiles } from 'virtual:suites';
+import {
+  beginFile,
+  registeredBenches,
+  registeredCases,
+  type BenchCase,
+  type Case,
+} from '../testing/registry.ts';
 
 /**
  * Loads every suite file the way vitest does, so that suites stay ordinary vitest files; the tests
@@ -38,4 +44,13 @@ export async function collectCases(): Promise<ReadonlyMap<string, Case>> {
     if (error) throw new Error(`${file.filepath}: ${error.message}\n${error.stack ?? ''}`);
   }
   return registeredCases();
+}
+
+/** Loads every file with benchmarks. */
+export async function collectBenches(): Promise<ReadonlyMap<string, BenchCase>> {
+  for (const { file, load } of benchFiles) {
+    beginFile(file);
+    await load();
+  }
+  return registeredBenches();
 }

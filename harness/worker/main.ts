@@ -7,7 +7,8 @@ import type { Case } from '../testing/registry.ts';
 import { setMachine } from '../testing/machine.ts';
 import { setOutside } from '../testing/outside.ts';
 import { Channel } from './channel.ts';
-import { collectCases } from './collect.ts';
+import { measureBenches } from './bench.ts';
+import { collectBenches, collectCases } from './collect.ts';
 import { environment } from './environment.ts';
 
 /** Executes one assignment: every test in its order, until done or until something cannot be put back. */
@@ -20,6 +21,7 @@ async function execute(where: string): Promise<void> {
   }
   setMachine(assignment);
   setOutside((action, args) => channel.ask(action, args));
+  if (assignment.bench) return measureBenches(channel, assignment.tests, assignment.bench);
   const cases = await collectCases();
   for (const id of assignment.tests) {
     const testCase = cases.get(id);
@@ -62,11 +64,17 @@ async function list(): Promise<void> {
   process.stdout.write(JSON.stringify([...cases.values()].map(({ meta }) => meta)) + '\n');
 }
 
+async function listBenches(): Promise<void> {
+  const benches = await collectBenches();
+  process.stdout.write(JSON.stringify([...benches.values()].map(({ meta }) => meta)) + '\n');
+}
+
 const [command, argument] = process.argv.slice(2);
 if (command === '--list') await list();
+else if (command === '--list-benches') await listBenches();
 else if (command === '--uapi') process.stdout.write(JSON.stringify(uapi()) + '\n');
 else if (command === '--channel' && argument !== undefined) await execute(argument);
 else {
-  process.stderr.write('usage: worker --list | worker --uapi | worker --channel PATH|fd:N\n');
+  process.stderr.write('usage: worker --list | --list-benches | --uapi | --channel PATH|fd:N\n');
   process.exitCode = 2;
 }

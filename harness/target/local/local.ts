@@ -5,7 +5,7 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { workerBundle } from '../../../setup/paths.mjs';
-import { encodeLine, PROTOCOL_VERSION } from '../../protocol/events.ts';
+import { encodeLine, PROTOCOL_VERSION, type WorkerEvent } from '../../protocol/events.ts';
 import { spawnDependent } from '../death.ts';
 import { onLines } from '../lines.ts';
 import type { Session, SessionEnd, SessionHandlers, Target } from '../target.ts';
@@ -76,7 +76,7 @@ class LocalSession implements Session {
     onLines(child.stdio[3] as Socket, (line) => {
       const event = parseWorkerLine(line);
       if (event.type === 'bye') this.#bye = true;
-      if (event.type === 'request') this.send(refusal(event.seq, event.action));
+      if (event.type === 'request') void this.#answer(event, handlers);
       handlers.onEvent(event);
     });
     handlers.onProgress(`starting the worker as process ${child.pid}`);
@@ -95,6 +95,15 @@ class LocalSession implements Session {
 
   send(line: string): void {
     (this.#child.stdio[3] as Socket).write(line);
+  }
+
+  async #answer(
+    { seq, action, args }: Extract<WorkerEvent, { type: 'request' }>,
+    handlers: SessionHandlers,
+  ): Promise<void> {
+    const answer = handlers.answer?.(action, args);
+    if (!answer) return this.send(refusal(seq, action));
+    this.send(encodeLine({ type: 'reply', seq, ok: true, result: await answer }));
   }
 
   /** Where each thread of the worker is, in user space and in the kernel (the stack: as root only). */

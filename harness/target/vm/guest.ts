@@ -339,7 +339,10 @@ class VmSession implements Session {
       const respond = (reply: Omit<Reply, 'type' | 'seq'>): void => {
         this.#eventsSocket?.write(encodeLine({ type: 'reply', seq, ...reply }));
       };
-      answerRequest(this.#qmp, this.#devices, event.action, event.args).then(
+      const answer =
+        this.#handlers.answer?.(event.action, event.args) ??
+        answerRequest(this.#qmp, this.#devices, event.action, event.args);
+      answer.then(
         (result) => respond({ ok: true, result }),
         (error: Error) => respond({ ok: false, error: error.message }),
       );

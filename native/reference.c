@@ -1,0 +1,155 @@
+/*
+ * The benchmarks' reference: measures operations of VFIO as a plain C program does, with nothing of
+ * the shim, and prints each latency in ns. `vfio-conformance bench` runs it between its own rounds.
+ *
+ *	vc-reference COUNT get-info			fd 3: container
+ *	vc-reference COUNT map-dma SIZE thp|4k		fd 3: container
+ *	vc-reference COUNT msi-loopback			fd 3: device, fd 4: eventfd
+ */
+#define _GNU_SOURCE
+#include <linux/vfio.h>
+#include <pthread.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#define IOVA 0x40000000
+#define ALIGNMENT (2u << 20)
+#define WARM_UP 20
+
+static void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+static uint64_t now(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_MONOTONIC, &time);
+	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
+static void *sleep_for_ever(void *argument)
+{
+	for (;;)
+		pause();
+	return argument;
+}
+
+/* Descriptors of a process with several threads cost the kernel more, and VFIO's users have several. */
+static void start_thread(void)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, sleep_for_ever, NULL))
+		die("pthread_create");
+}
+
+static uint64_t get_info(void)
+{
+	struct vfio_iommu_type1_info info = { .argsz = sizeof info };
+	uint64_t start = now();
+	int result = ioctl(3, VFIO_IOMMU_GET_INFO, &info);
+	uint64_t end = now();
+
+	if (result)
+		die("VFIO_IOMMU_GET_INFO");
+	return end - start;
+}
+
+static char *allocate(size_t size, int huge)
+{
+	char *area = mmap(NULL, size + ALIGNMENT, PROT_READ | PROT_WRITE,
+			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (area == MAP_FAILED)
+		die("mmap");
+	area += -(uintptr_t)area % ALIGNMENT;
+	madvise(area, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	memset(area, 1, size);
+	return area;
+}
+
+static uint64_t map_dma(const char *memory, size_t size)
+{
+	struct vfio_iommu_type1_dma_map map = {
+		.argsz = sizeof map,
+		.flags = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+		.vaddr = (uintptr_t)memory,
+		.iova = IOVA,
+		.size = size,
+	};
+	struct vfio_iommu_type1_dma_unmap unmap = {
+		.argsz = sizeof unmap,
+		.iova = IOVA,
+		.size = size,
+	};
+	uint64_t start = now();
+	int result = ioctl(3, VFIO_IOMMU_MAP_DMA, &map);
+	uint64_t end = now();
+
+	if (result)
+		die("VFIO_IOMMU_MAP_DMA");
+	if (ioctl(3, VFIO_IOMMU_UNMAP_DMA, &unmap))
+		die("VFIO_IOMMU_UNMAP_DMA");
+	return end - start;
+}
+
+static uint64_t msi_loopback(void)
+{
+	struct vfio_irq_set set = {
+		.argsz = sizeof set,
+		.flags = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER,
+		.index = VFIO_PCI_MSI_IRQ_INDEX,
+		.count = 1,
+	};
+	uint64_t counter;
+	uint64_t start = now();
+	int result = ioctl(3, VFIO_DEVICE_SET_IRQS, &set);
+	ssize_t length = read(4, &counter, sizeof counter);
+	uint64_t end = now();
+
+	if (result)
+		die("VFIO_DEVICE_SET_IRQS");
+	if (length != sizeof counter)
+		die("read of the eventfd");
+	return end - start;
+}
+
+int main(int argc, char **argv)
+{
+	long count = argc > 2 ? atol(argv[1]) : 0;
+	const char *what = argc > 2 ? argv[2] : "";
+	size_t size = argc > 3 ? strtoul(argv[3], NULL, 0) : 0;
+	char *memory = NULL;
+	uint64_t *samples;
+
+	if (count < 1 || (!strcmp(what, "map-dma") && argc < 5)) {
+		fprintf(stderr, "usage: vc-reference COUNT get-info|map-dma SIZE thp|4k|msi-loopback\n");
+		return 2;
+	}
+	samples = calloc((size_t)count, sizeof *samples);
+	if (!samples)
+		die("calloc");
+	start_thread();
+	if (!strcmp(what, "map-dma"))
+		memory = allocate(size, !strcmp(argv[4], "thp"));
+	for (long i = -(count < WARM_UP ? count : WARM_UP); i < count; i++) {
+		uint64_t sample = memory			    ? map_dma(memory, size)
+				  : !strcmp(what, "msi-loopback") ? msi_loopback()
+								    : get_info();
+
+		if (i >= 0)
+			samples[i] = sample;
+	}
+	for (long i = 0; i < count; i++)
+		printf("%llu\n", (unsigned long long)samples[i]);
+	return 0;
+}
