@@ -11,6 +11,14 @@ export const EXIT = {
   interrupted: 130,
 } as const;
 
+/** The gravest first. */
+const GRAVITY = [EXIT.interrupted, EXIT.died, EXIT.setup, EXIT.failures, EXIT.asExpected];
+
+/** The exit code of several runs together. */
+export function worstExitCode(codes: readonly number[]): number {
+  return GRAVITY.find((code) => codes.includes(code)) ?? EXIT.skipped;
+}
+
 const DEATHS = ['guest-panic', 'guest-died', 'worker-died'];
 
 /** The exit code that tells how a run went; the gravest thing that happened decides. */

@@ -1,4 +1,12 @@
-import { closeSync, fsyncSync, openSync, readFileSync, writeSync } from 'node:fs';
+import {
+  appendFileSync,
+  closeSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  truncateSync,
+  writeSync,
+} from 'node:fs';
 import type { BenchMeta } from '../harness/protocol/bench.ts';
 import type { Environment, Failure, TestMeta, WorkerEvent } from '../harness/protocol/events.ts';
 import type { SessionEnd } from '../harness/target/target.ts';
@@ -19,8 +27,10 @@ export type SupervisorEvent =
       target: Environment;
       timeoutScale: number;
       seed: string | null;
-      /** In the order of the plan, the expected skips included. */
+      /** In the order of the plan, the expected skips included; of a shard those of all shards. */
       tests: TestMeta[];
+      /** Of the tests only these, which are one shard's, belong to this run. */
+      shard?: { index: number; count: number; ids: string[] };
       expectationFiles: string[];
       expectations: Record<string, Expectation>;
     }
@@ -39,6 +49,8 @@ export type SupervisorEvent =
     }
   /** How busy the machine is on which the target runs: the load average of a minute, and its processors. */
   | { type: 'host-load'; load: number; cpus: number }
+  /** A run that ended early goes on; `target` as it is now. */
+  | { type: 'run-resume'; command: string[]; target: Environment }
   | { type: 'session-start'; session: number; tests: number }
   | { type: 'progress'; text: string }
   /** A time limit passed. What the worker says after this, until the session ends, no longer counts. */
@@ -69,12 +81,21 @@ export type JournalEvent = SupervisorEvent | WorkerEvent;
  */
 export type JournalLine = { at: string; lane?: number } & JournalEvent;
 
+export type RunBegin = Extract<SupervisorEvent, { type: 'run-begin' }>;
+
+/** The tests that a run is to give a result, in order. */
+export function plannedTests({ tests, shard }: RunBegin): TestMeta[] {
+  if (!shard) return tests;
+  const mine = new Set(shard.ids);
+  return tests.filter(({ id }) => mine.has(id));
+}
+
 export const JOURNAL_FILE = 'journal.ndjson';
 
 /**
  * The append-only record of a run. A line is in the kernel's hands when {@link append} returns, so
- * that a crash of the supervisor loses nothing; what must survive a power cut (a verdict, a begin of
- * a session) is also flushed to the disk.
+ * that a crash of the supervisor loses nothing; what must survive the machine (which test has begun,
+ * which has a result) is also flushed to the disk.
  */
 export class Journal {
   readonly #fd: number;
@@ -100,11 +121,27 @@ export class Journal {
 const DURABLE = new Set<JournalEvent['type']>([
   'run-begin',
   'bench-begin',
+  'run-resume',
   'session-start',
   'session-end',
+  'test-begin',
+  'test-end',
   'verdict',
   'run-end',
 ]);
+
+/** Completes the last line or, if it is torn, takes it away: the next one begins on a line of its own. */
+export function mendJournal(path: string): void {
+  const text = readFileSync(path);
+  const whole = text.lastIndexOf('\n') + 1;
+  if (whole === text.length) return;
+  try {
+    JSON.parse(text.toString('utf8', whole));
+    appendFileSync(path, '\n');
+  } catch {
+    truncateSync(path, whole);
+  }
+}
 
 /**
  * Reads a journal. The last line may be torn (the machine went down while it was written): it is

@@ -1,6 +1,6 @@
 import type { Environment, Failure, Status, TestMeta } from '../harness/protocol/events.ts';
 import { exitCode } from './exit-code.ts';
-import type { JournalLine, SupervisorEvent } from './journal.ts';
+import { plannedTests, type JournalLine, type RunBegin } from './journal.ts';
 import {
   emptySummary,
   RESULTS_SCHEMA,
@@ -11,7 +11,6 @@ import {
   type TestResult,
 } from './results.ts';
 
-type RunBegin = Extract<SupervisorEvent, { type: 'run-begin' }>;
 type RawStatus = Exclude<Status, 'xfail' | 'xpass'>;
 
 interface Lane {
@@ -41,11 +40,16 @@ export class Reducer {
     switch (line.type) {
       case 'run-begin':
         this.#begin = line;
-        for (const test of line.tests) this.#meta.set(test.id, test);
-        for (const test of line.tests) {
+        for (const test of plannedTests(line)) {
+          this.#meta.set(test.id, test);
           const expectation = line.expectations[test.id];
           if (expectation?.kind === 'skip') this.#skipByExpectation(test, expectation);
         }
+        return undefined;
+      case 'run-resume':
+        this.#end = undefined;
+        this.#environment = { ...this.#environment, ...line.target };
+        for (const session of this.#sessions) session.finished ??= line.at;
         return undefined;
       case 'session-start':
         this.#sessions.push({
@@ -101,6 +105,14 @@ export class Reducer {
     }
   }
 
+  /** The tests that had begun when the journal broke off, with the milliseconds up to its last line. */
+  underWay(): { id: string; durationMs: number }[] {
+    const last = Date.parse(this.#lastAt ?? '');
+    return [...this.#begun]
+      .filter(([id, { session }]) => !this.#results.has(id) && !this.#sessions[session]?.finished)
+      .map(([id, { at }]) => ({ id, durationMs: last - Date.parse(at) }));
+  }
+
   results(): RunResults {
     const begin = this.#begin;
     if (!begin) throw new Error('the journal holds no run: its first line is missing');
@@ -108,7 +120,7 @@ export class Reducer {
     const tests: TestResult[] = [];
     const notRun: string[] = [];
     const summary = emptySummary();
-    for (const { id } of begin.tests) {
+    for (const { id } of plannedTests(begin)) {
       const result = this.#results.get(id);
       if (!result) {
         notRun.push(id);
@@ -139,6 +151,7 @@ export class Reducer {
         expectations: begin.expectationFiles,
         timeoutScale: begin.timeoutScale,
         seed: begin.seed,
+        shard: begin.shard ? `${begin.shard.index}/${begin.shard.count}` : null,
       },
       tests,
       summary,

@@ -90,6 +90,8 @@ export interface RunResults {
     timeoutScale: number;
     /** Seed of the order, if it was shuffled. */
     seed: string | null;
+    /** `2/3` if the run is one shard of several. */
+    shard: string | null;
   };
   tests: TestResult[];
   summary: Summary;

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { constants } from 'node:os';
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
@@ -22,11 +23,27 @@ const RUNNING = ['run', 'audit', 'bench'];
  * @param {string[]} args
  */
 export function neededSteps(args) {
+  const resumed = args.indexOf('--resume');
+  if (args[0] === 'run' && resumed > 0) return neededSteps(recordedArguments(args[resumed + 1]));
   const isRun = RUNNING.includes(args.find((arg) => !arg.startsWith('-')) ?? '');
   if (!isRun || args.includes('--help') || args.includes('-h')) return setUpBundles;
   return args.some((arg) => arg === '--device' || arg.startsWith('--device='))
     ? setUpLocal
     : setUpVm;
+}
+
+/**
+ * What `run` was called with when a run was begun. Whatever is wrong with it, the command line says so.
+ * @param {string} [directory] of its results
+ * @returns {string[]}
+ */
+function recordedArguments(directory = '') {
+  try {
+    const [begin = ''] = readFileSync(join(directory, 'journal.ndjson'), 'utf8').split('\n', 1);
+    return JSON.parse(begin).command.slice(1);
+  } catch {
+    return [];
+  }
 }
 
 /**

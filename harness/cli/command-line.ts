@@ -8,6 +8,7 @@ import { expectations } from './commands/expectations.ts';
 import { history } from './commands/history.ts';
 import { kernels } from './commands/kernels.ts';
 import { list } from './commands/list.ts';
+import { merge } from './commands/merge.ts';
 import { report } from './commands/report.ts';
 import { reproduce } from './commands/reproduce.ts';
 import { run } from './commands/run.ts';
@@ -28,6 +29,7 @@ const COMMANDS = [
   coverage,
   devices,
   kernels,
+  merge,
   report,
   reproduce,
   triage,

@@ -2,96 +2,116 @@ import { join } from 'node:path';
 import {
   Journal,
   JOURNAL_FILE,
+  plannedTests,
   type JournalEvent,
   type JournalLine,
+  type RunBegin,
 } from '../../reports/journal.ts';
 import { Reducer } from '../../reports/reduce.ts';
 import { writeReports } from '../../reports/results-directory.ts';
-import type { RunResults, TestResult } from '../../reports/results.ts';
-import type { Status, TestMeta } from '../protocol/events.ts';
-import type { Target } from '../target/target.ts';
-import { readExpectations } from './expectations.ts';
+import { isBad, type RunResults, type TestResult } from '../../reports/results.ts';
+import { UsageError } from '../target/errors.ts';
+import { BOOT_ID, type Target } from '../target/target.ts';
 import { supervise, type RunEnd } from './supervise.ts';
 
 export interface RunOptions {
   /** They run side by side and share the tests; each is the same machine with the same kernel. */
   targets: readonly [Target, ...Target[]];
-  /** In the order in which to run them. */
-  tests: TestMeta[];
-  /** Exists, and is empty but for what the target keeps there. */
+  /** Where the journal is; all else in it is the target's. */
   directory: string;
-  expectationsDirectory: string;
-  /** Kernel release as far as it is known before the boot. */
-  kernel: string;
-  machine: string;
-  version: string;
-  command: string[];
-  /** Command and options, to which ids are appended to run them again. */
-  rerun: string;
-  timeoutScale: number;
   maxDeaths: number;
   /** Failures, errors and deaths after which the run ends; 0: never. */
   bail: number;
-  seed: string | null;
   signal: AbortSignal;
   show(line: JournalLine, finished?: TestResult): void;
 }
 
-/** What `--bail` counts. */
-const BAD = new Set<Status>(['fail', 'error', 'crash', 'timeout', 'xpass']);
+/** Runs what is planned; whatever happens, the directory holds valid reports at the end. */
+export function run(begin: RunBegin, options: RunOptions): Promise<RunResults> {
+  return record(begin, options, new Reducer(), (take) => take(begin));
+}
 
-/** Runs the tests on the target; whatever happens, the directory holds valid reports at the end. */
-export async function run(options: RunOptions): Promise<RunResults> {
-  const { targets, tests, directory } = options;
-  const [target] = targets;
-  const expectations = readExpectations(
-    options.expectationsDirectory,
-    options.kernel,
-    options.machine,
-  );
-  const expected = tests.flatMap((test) => {
-    const expectation = expectations.of(test.id);
-    return expectation ? [[test.id, expectation] as const] : [];
-  });
-  const skipped = new Set(expected.flatMap(([id, { kind }]) => (kind === 'skip' ? [id] : [])));
-  const timeoutScale = options.timeoutScale * target.timeoutScale;
-
-  const journal = new Journal(join(directory, JOURNAL_FILE));
+/**
+ * Goes on with a run from its journal, which must not end in half a line: what has a result keeps
+ * it. A test in which this machine went down, so that its worker could not say more, has crashed it.
+ * @param command that resumes it, as typed
+ */
+export function resume(
+  lines: readonly JournalLine[],
+  command: string[],
+  options: RunOptions,
+): Promise<RunResults> {
   const reducer = new Reducer();
+  let begin: RunBegin | undefined;
+  let boot: unknown;
+  for (const line of lines) {
+    if (line.type === 'run-begin') begin = line;
+    if (line.type === 'run-begin' || line.type === 'run-resume') boot = line.target[BOOT_ID];
+    options.show(line, reducer.apply(line));
+  }
+  if (!begin) throw new Error('the journal holds no run: its first line is missing');
+  const target = options.targets[0].describe();
+  const kernel = target['kernel'] ?? begin.kernel;
+  if (kernel !== begin.kernel) {
+    throw new UsageError(
+      `the run was begun on Linux ${begin.kernel}, this is ${kernel}`,
+      `boot Linux ${begin.kernel} again, or begin a new run`,
+    );
+  }
+  return record(begin, options, reducer, (take) => {
+    const begun = reducer.underWay();
+    take({ type: 'run-resume', command, target });
+    if (boot === target[BOOT_ID]) return;
+    for (const { id, durationMs } of begun) {
+      take({
+        type: 'verdict',
+        id,
+        status: 'crash',
+        durationMs,
+        failure: {
+          kind: 'death',
+          message: 'the machine went down in this test',
+          calls: [],
+          hints: [
+            "look for the kernel's last words in /sys/fs/pstore, on the serial console or in the dump of kdump",
+            'if it went down for another reason, run the test again',
+          ],
+        },
+        kernelLog: [],
+      });
+    }
+  });
+}
+
+async function record(
+  begin: RunBegin,
+  options: RunOptions,
+  reducer: Reducer,
+  open: (take: (event: JournalEvent) => void) => void,
+): Promise<RunResults> {
+  const { targets, directory } = options;
+  const journal = new Journal(join(directory, JOURNAL_FILE));
   const enough = new AbortController();
   let failures = 0;
-  const record = (event: JournalEvent, lane = 0): void => {
+  const take = (event: JournalEvent, lane = 0): void => {
     const line = journal.append(event, new Date(), lane);
     const finished = reducer.apply(line);
     options.show(line, finished);
-    if (finished && BAD.has(finished.status) && ++failures === options.bail) enough.abort();
+    if (finished && isBad(finished.status) && ++failures === options.bail) enough.abort();
   };
-  record({
-    type: 'run-begin',
-    schema: 1,
-    version: options.version,
-    command: options.command,
-    rerun: options.rerun,
-    kernel: options.kernel,
-    machine: options.machine,
-    target: target.describe(),
-    timeoutScale,
-    seed: options.seed,
-    tests,
-    expectationFiles: expectations.files,
-    expectations: Object.fromEntries(expected),
-  });
+  open(take);
 
   let end: RunEnd = { outcome: 'finished', reason: '' };
   try {
-    const wanted = tests.filter((test) => !skipped.has(test.id));
+    const done = new Set(reducer.results().tests.map(({ id }) => id));
+    const wanted = plannedTests(begin).filter(({ id }) => !done.has(id));
     const signal = AbortSignal.any([options.signal, enough.signal]);
-    const ends = await sideBySide(targets, enough, (laneTarget, lane) =>
+    const ends = await sideBySide(targets, enough, (target, lane) =>
       supervise({
-        target: laneTarget,
+        target,
         tests: wanted.filter((_, index) => index % targets.length === lane),
-        record: (event) => record(event, lane),
-        timeoutScale,
+        record: (event) => take(event, lane),
+        timeoutScale: begin.timeoutScale,
         maxDeaths: options.maxDeaths,
         signal,
       }),
@@ -105,7 +125,7 @@ export async function run(options: RunOptions): Promise<RunResults> {
     end = { outcome: 'broken', reason: reason.split('\n', 1)[0] ?? '' };
     throw error;
   } finally {
-    record({ type: 'run-end', ...end });
+    take({ type: 'run-end', ...end });
     journal.close();
     await writeReports(directory);
   }

@@ -1,4 +1,4 @@
-import type { JournalLine } from '../journal.ts';
+import { plannedTests, type JournalLine } from '../journal.ts';
 import { explain, reasonOf } from '../explain.ts';
 import { isBad, type TestResult } from '../results.ts';
 import { duration, oneLine, printable } from '../text.ts';
@@ -46,10 +46,8 @@ export class LiveDisplay {
   show(line: JournalLine, finished?: TestResult): void {
     switch (line.type) {
       case 'run-begin': {
-        const skipped = Object.values(line.expectations).filter(
-          ({ kind }) => kind === 'skip',
-        ).length;
-        this.#total = line.tests.length - skipped;
+        const isSkipped = (id: string) => line.expectations[id]?.kind === 'skip';
+        this.#total = plannedTests(line).filter(({ id }) => !isSkipped(id)).length;
         break;
       }
       case 'progress':

@@ -11,12 +11,7 @@ const ORDER = ['pass', 'fail', 'crash', 'timeout', 'error', 'xpass', 'xfail', 's
 const MAX_RERUN = 20;
 
 /** The last words of a run: what came of it, what was not as expected, where the reports are. */
-export function renderSummary(
-  results: RunResults,
-  directory: string,
-  rerun: string,
-  colors: Colors,
-): string {
+export function renderSummary(results: RunResults, directory: string, colors: Colors): string {
   const { run, tests, summary } = results;
   const lines: string[] = [''];
   const bad = tests.filter((test) => isBad(test.status));
@@ -41,7 +36,7 @@ export function renderSummary(
   const counts = ORDER.filter((status) => summary[status] > 0)
     .map((status) => `${summary[status]} ${status}`)
     .join(', ');
-  const verdict = `${count(tests.length, 'test')} on Linux ${run.kernel} (${run.machine}): ${counts || 'no result'}`;
+  const verdict = `${count(tests.length, 'test')} on Linux ${run.kernel} (${run.machine})${run.shard === null ? '' : `, shard ${run.shard}`}: ${counts || 'no result'}`;
   const colour =
     run.exitCode === 0 ? colors.green : run.exitCode === 4 ? colors.yellow : colors.red;
   lines.push(`${colour(colors.bold(verdict))}, ${duration(run.durationMs)}`);
@@ -49,15 +44,12 @@ export function renderSummary(
   if (run.seed !== null) lines.push(`Order: --shuffle ${run.seed}`);
   const files = Object.keys(RESULT_FILES).filter((file) => existsSync(join(directory, file)));
   lines.push(`Reports: ${directory}/ (${files.join(', ')})`);
-  const again = [...bad.map((test) => test.id), ...run.notRun];
-  if (again.length > 0 && again.length <= MAX_RERUN) {
-    const which =
-      run.notRun.length === 0
-        ? 'these'
-        : bad.length === 0
-          ? 'the missing'
-          : 'these and the missing';
-    lines.push(`Run ${which} again: ${rerun} ${again.join(' ')}`);
+  const rerun = tests[0]?.rerun.replace(/ \S+$/, '');
+  if (bad.length > 0 && bad.length <= MAX_RERUN) {
+    lines.push(`Run these again: ${rerun} ${bad.map((test) => test.id).join(' ')}`);
+  }
+  if (run.notRun.length > 0) {
+    lines.push(`Go on with the rest: npx vfio-conformance run --resume ${directory}`);
   }
   return lines.join('\n') + '\n';
 }

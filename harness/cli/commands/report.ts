@@ -45,11 +45,8 @@ export const report: CommandModule<object, ReportArguments> = {
     }
     readResults(directory);
     const results = await writeReports(directory);
-    const rerun = results.tests[0]?.rerun.replace(/ \S+$/, '') ?? 'npx vfio-conformance run';
     process.stdout.write(
-      ktap
-        ? renderKtap(results)
-        : renderSummary(results, directory, rerun, colorsFor(process.stdout)),
+      ktap ? renderKtap(results) : renderSummary(results, directory, colorsFor(process.stdout)),
     );
     process.exitCode = exitCode(results);
   },

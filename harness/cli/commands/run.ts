@@ -1,61 +1,71 @@
-import { rmdirSync } from 'node:fs';
-import { release } from 'node:os';
-import { join } from 'node:path';
 import { randomBytes } from 'node:crypto';
-import type { CommandModule } from 'yargs';
-import { projectFolder } from '../../../setup/paths.mjs';
-import { makeResultsDirectory, pointLatest, readKtap } from '../../../reports/results-directory.ts';
+import type { Argv, CommandModule, InferredOptionTypes, Options } from 'yargs';
+import { makeResultsDirectory, readKtap, readResults } from '../../../reports/results-directory.ts';
+import type { RunResults } from '../../../reports/results.ts';
 import { LiveDisplay } from '../../../reports/terminal/display.ts';
 import { colorsFor } from '../../../reports/terminal/style.ts';
 import { renderSummary } from '../../../reports/terminal/summary.ts';
-import { run as runTests } from '../../runner/run.ts';
 import { selectTests, shuffle } from '../../runner/select.ts';
-import type { Target } from '../../target/target.ts';
-import { machineCount, prepareTarget, targetNames } from '../choose-target.ts';
+import { parseShard, shardOf } from '../../runner/shard.ts';
+import { UsageError } from '../../target/errors.ts';
+import { targetNames } from '../choose-target.ts';
+import { executeRun, type Audience } from '../execute-run.ts';
 import { interruption } from '../interruption.ts';
-import { programVersion, runInvocation } from '../program.ts';
-import { checkRunArguments, rerunOptions, runBuilder, type RunArguments } from '../run-options.ts';
+import { resumeRun } from '../resume-run.ts';
+import { checkRunArguments, RUN_OPTIONS, runBuilder, type RunArguments } from '../run-options.ts';
 import { listTests } from '../test-list.ts';
 
-export const run: CommandModule<object, RunArguments> = {
+const PART_GROUP = 'Parts of a run:';
+
+const PART_OPTIONS = {
+  shard: {
+    describe: 'i/n: only the i-th of n parts of the tests, for n machines; `merge` joins them',
+    type: 'string',
+    requiresArg: true,
+    group: PART_GROUP,
+  },
+  balance: {
+    describe: 'an earlier run whose durations make the shards equally long; the same for all',
+    type: 'string',
+    requiresArg: true,
+    implies: 'shard',
+    group: PART_GROUP,
+  },
+  resume: {
+    describe: 'go on with the run of this results directory, which ended early; with its options',
+    type: 'string',
+    requiresArg: true,
+    group: PART_GROUP,
+  },
+} as const satisfies Record<string, Options>;
+
+type Arguments = RunArguments & InferredOptionTypes<typeof PART_OPTIONS>;
+
+export const run: CommandModule<object, Arguments> = {
   command: 'run [ids..]',
   describe: 'run tests and write reports',
-  builder: runBuilder,
+  builder: (yargs: Argv) =>
+    runBuilder(yargs)
+      .options(PART_OPTIONS)
+      .example('$0 run --shard 2/3 --results part-2', 'a third of the tests')
+      .example('$0 run --resume results/latest', 'after a power cut') as Argv<Arguments>,
   handler: async (args) => {
     checkRunArguments(args);
-    const names = targetNames(args);
-    const selected = selectTests(await listTests(), args.ids ?? []);
-    const seed =
-      args.shuffle === 'random' ? randomBytes(4).toString('hex') : (args.shuffle ?? null);
-    const tests = seed === null ? selected : shuffle(selected, seed);
-
     const terminal = args.ktap ? process.stderr : process.stdout;
     const display = new LiveDisplay(terminal, { quiet: args.quiet });
     const signals = interruption((name) => display.note(`${name}: ending the run`));
-    const directory = makeResultsDirectory(args.results, names.kernel, new Date());
+    const audience: Audience = {
+      note: (text) => display.note(text),
+      show: (line, finished) => display.show(line, finished),
+      signal: signals.signal,
+    };
     try {
-      const targets = await prepare(args, machineCount(args, tests.length), directory, display);
-      if (args.results === undefined) pointLatest(directory);
-      const rerun = [runInvocation(), ...rerunOptions(args)].join(' ');
-      const results = await runTests({
-        targets,
-        tests,
-        directory,
-        expectationsDirectory: join(projectFolder, 'expectations'),
-        kernel: targets[0].describe()['kernel'] ?? release(),
-        machine: names.machine,
-        version: programVersion(),
-        command: ['vfio-conformance', ...process.argv.slice(2)],
-        rerun,
-        timeoutScale: args['timeout-scale'],
-        maxDeaths: args['max-deaths'],
-        bail: args.bail,
-        seed,
-        signal: signals.signal,
-        show: (line, finished) => display.show(line, finished),
-      });
+      const { results, directory } =
+        args.resume === undefined
+          ? await begin(args, audience)
+          : await goOn(args, args.resume, audience);
       display.close();
-      terminal.write(renderSummary(results, directory, rerun, colorsFor(terminal)));
+      terminal.write(renderSummary(results, directory, colorsFor(terminal)));
       if (args.ktap) process.stdout.write(readKtap(directory));
       process.exitCode = results.run.exitCode;
     } finally {
@@ -65,26 +75,47 @@ export const run: CommandModule<object, RunArguments> = {
   },
 };
 
-/** Prepares the machines; if that fails, no empty directory is left behind. */
-async function prepare(
-  args: RunArguments,
-  count: number,
-  directory: string,
-  display: LiveDisplay,
-): Promise<[Target, ...Target[]]> {
-  const note = (text: string): void => display.note(text);
-  try {
-    const targets: [Target, ...Target[]] = [await prepareTarget(args, directory, note)];
-    for (let lane = 1; lane < count; lane++) {
-      targets.push(await prepareTarget(args, directory, () => undefined, lane));
-    }
-    return targets;
-  } catch (error) {
-    try {
-      rmdirSync(directory);
-    } catch {
-      // Something is in it already: it stays.
-    }
-    throw error;
+interface Made {
+  results: RunResults;
+  directory: string;
+}
+
+async function begin(args: Arguments, audience: Audience): Promise<Made> {
+  const names = targetNames(args);
+  const selected = selectTests(await listTests(), args.ids ?? []);
+  const seed = args.shuffle === 'random' ? randomBytes(4).toString('hex') : (args.shuffle ?? null);
+  const tests = seed === null ? selected : shuffle(selected, seed);
+  const shard = args.shard === undefined ? undefined : parseShard(args.shard);
+  const known = args.balance === undefined ? [] : readResults(args.balance).tests;
+  const durations = new Map(known.map(({ id, durationMs }) => [id, durationMs]));
+  const directory = makeResultsDirectory(args.results, names.kernel, new Date());
+  const results = await executeRun(
+    {
+      args,
+      tests,
+      ...(shard && { shard: { ...shard, ids: shardOf(tests, shard, durations) } }),
+      directory,
+      command: ['vfio-conformance', ...process.argv.slice(2)],
+      seed,
+    },
+    audience,
+  );
+  return { results, directory };
+}
+
+async function goOn(args: Arguments, directory: string, audience: Audience): Promise<Made> {
+  const others = Object.entries<Options>({ ...RUN_OPTIONS, ...PART_OPTIONS }).flatMap(
+    ([name, option]) => {
+      const kept = ['resume', 'quiet', 'ktap'].includes(name);
+      return kept || args[name as keyof Arguments] === option.default ? [] : [`--${name}`];
+    },
+  );
+  if ((args.ids ?? []).length > 0) others.unshift('ids');
+  if (others.length > 0) {
+    throw new UsageError(
+      `--resume goes on with the tests and options of the run; it takes no ${others.join(', ')}`,
+      'leave them out, or begin a new run',
+    );
   }
+  return { results: await resumeRun(directory, audience), directory };
 }

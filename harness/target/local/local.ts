@@ -8,7 +8,13 @@ import { workerBundle } from '../../../setup/paths.mjs';
 import { encodeLine, PROTOCOL_VERSION, type WorkerEvent } from '../../protocol/events.ts';
 import { spawnDependent } from '../death.ts';
 import { onLines } from '../lines.ts';
-import type { Session, SessionEnd, SessionHandlers, Target } from '../target.ts';
+import {
+  BOOT_ID,
+  type Session,
+  type SessionEnd,
+  type SessionHandlers,
+  type Target,
+} from '../target.ts';
 import { parseWorkerLine } from '../worker-line.ts';
 import { usableDevices } from './in-use.ts';
 
@@ -35,7 +41,12 @@ export function prepareLocal(options: LocalOptions): Target {
     name: 'local',
     timeoutScale: 1,
     assignment: { mode: 'local', roles: {}, devices, abilities: [] },
-    describe: () => ({ target: 'local', kernel: release(), devices: devices.join(' ') }),
+    describe: () => ({
+      target: 'local',
+      kernel: release(),
+      devices: devices.join(' '),
+      [BOOT_ID]: readText('/proc/sys/kernel/random/boot_id'),
+    }),
     start(work, handlers) {
       const child = spawnDependent(
         process.execPath,

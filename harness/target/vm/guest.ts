@@ -18,6 +18,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { SetupError } from '../../../setup/failure.mjs';
 import { projectFolder, workerBundle } from '../../../setup/paths.mjs';
 import { encodeLine, PROTOCOL_VERSION } from '../../protocol/events.ts';
+import { laneSuffix } from '../lanes.ts';
 import { onLines } from '../lines.ts';
 import type { Reply, Session, SessionEnd, SessionHandlers, Target, Work } from '../target.ts';
 import { parseWorkerLine } from '../worker-line.ts';
@@ -109,10 +110,6 @@ class VmTarget implements Target {
     };
   }
 
-  get #suffix(): string {
-    return this.#options.lane ? `-${this.#options.lane}` : '';
-  }
-
   describe(): Record<string, string> {
     return {
       target: 'vm',
@@ -132,7 +129,8 @@ class VmTarget implements Target {
   async start(work: Work, handlers: SessionHandlers): Promise<Session> {
     const options = this.#options;
     const folder = socketFolder();
-    const resultsShare = join(options.resultsDir, `guest${this.#suffix}`);
+    const suffix = laneSuffix(options.lane);
+    const resultsShare = join(options.resultsDir, `guest${suffix}`);
     mkdirSync(resultsShare, { recursive: true });
     const rom = join(folder, 'option.rom');
     writeFileSync(rom, optionRom());
@@ -143,7 +141,7 @@ class VmTarget implements Target {
     };
     const consoleInput = join(folder, 'console-input');
     execFileSync('mkfifo', [consoleInput]);
-    const console = new ConsoleFile(join(options.resultsDir, `console${this.#suffix}.log`));
+    const console = new ConsoleFile(join(options.resultsDir, `console${suffix}.log`));
     const devices = placeDevices(this.#machine, rom);
     const initramfs = buildInitramfs(
       this.#kernel,

@@ -1,0 +1,51 @@
+import type { CommandModule } from 'yargs';
+import { worstExitCode } from '../../../reports/exit-code.ts';
+import { historyOf, renderHistory } from '../../../reports/history.ts';
+import { mergeRuns } from '../../../reports/merge.ts';
+import { makeResultsDirectory, readResults } from '../../../reports/results-directory.ts';
+import { findRuns } from '../../../reports/runs.ts';
+import { colorsFor } from '../../../reports/terminal/style.ts';
+import { renderSummary } from '../../../reports/terminal/summary.ts';
+
+interface MergeArguments {
+  directories: string[];
+  results: string;
+}
+
+export const merge: CommandModule<object, MergeArguments> = {
+  command: 'merge <directories..>',
+  describe: 'one report of shards, or of runs on several kernels and machines',
+  builder: (yargs) =>
+    yargs
+      .positional('directories', {
+        describe: 'results directories, or folders that hold some',
+        type: 'string',
+        array: true,
+        demandOption: true,
+      })
+      .option('results', {
+        describe: 'directory for what is merged; must be new or empty',
+        type: 'string',
+        requiresArg: true,
+        demandOption: true,
+      })
+      .example('$0 merge part-1 part-2 part-3 --results whole', 'the shards of one run')
+      .epilogue(
+        'Parts of one run, of the same kernel on the same machine and without a common test, become one\n' +
+          'results directory. Different runs become a folder of them with a table of all their tests.\n' +
+          'Ends with the exit code of the gravest.',
+      ),
+  handler: async ({ directories, results: wanted }) => {
+    const found = findRuns(directories).map(({ directory }) => directory);
+    const out = makeResultsDirectory(wanted, '', new Date());
+    const runs = await mergeRuns(found, out);
+    const results = runs.map(readResults);
+    const [only] = results;
+    if (results.length === 1 && only) {
+      process.stdout.write(renderSummary(only, out, colorsFor(process.stdout)));
+    } else {
+      process.stdout.write(renderHistory(historyOf(findRuns([out])), false));
+    }
+    process.exitCode = worstExitCode(results.map(({ run }) => run.exitCode));
+  },
+};

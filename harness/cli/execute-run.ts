@@ -1,0 +1,91 @@
+import { rmdirSync } from 'node:fs';
+import { release } from 'node:os';
+import { join } from 'node:path';
+import { projectFolder } from '../../setup/paths.mjs';
+import type { JournalLine, RunBegin } from '../../reports/journal.ts';
+import { pointLatest } from '../../reports/results-directory.ts';
+import type { RunResults, TestResult } from '../../reports/results.ts';
+import type { TestMeta } from '../protocol/events.ts';
+import { planRun } from '../runner/plan.ts';
+import { run } from '../runner/run.ts';
+import type { Target } from '../target/target.ts';
+import { machineCount, prepareTarget, targetNames } from './choose-target.ts';
+import { programVersion, runInvocation } from './program.ts';
+import { rerunOptions, type RunArguments } from './run-options.ts';
+
+/** A run as the command line describes it. */
+export interface PlannedRun {
+  args: RunArguments;
+  /** In the order in which to run them; with `shard` those of all shards. */
+  tests: TestMeta[];
+  shard?: RunBegin['shard'];
+  /** Exists, and is empty. */
+  directory: string;
+  /** The command line that makes this run, program name first. */
+  command: string[];
+  seed: string | null;
+}
+
+/** What watches a run and may end it. */
+export interface Audience {
+  note(text: string): void;
+  show(line: JournalLine, finished?: TestResult): void;
+  signal: AbortSignal;
+}
+
+/** Prepares the machines and runs the tests. If the machines cannot be prepared, no empty directory stays. */
+export async function executeRun(planned: PlannedRun, audience: Audience): Promise<RunResults> {
+  const { args, tests, shard, directory } = planned;
+  const count = machineCount(args, shard?.ids.length ?? tests.length);
+  let targets: [Target, ...Target[]];
+  try {
+    targets = await prepareTargets(args, count, directory, audience.note);
+  } catch (error) {
+    try {
+      rmdirSync(directory);
+    } catch {
+      // Something is in it already: it stays.
+    }
+    throw error;
+  }
+  if (args.results === undefined) pointLatest(directory);
+  const [target] = targets;
+  const begin = planRun({
+    target,
+    tests,
+    ...(shard && { shard }),
+    expectationsDirectory: join(projectFolder, 'expectations'),
+    kernel: target.describe()['kernel'] ?? release(),
+    machine: targetNames(args).machine,
+    version: programVersion(),
+    command: planned.command,
+    rerun: rerunCommand(args),
+    timeoutScale: args['timeout-scale'],
+    seed: planned.seed,
+  });
+  return run(begin, { targets, directory, ...limits(args), ...audience });
+}
+
+/** Prepares as many machines as are to share the tests; they differ in nothing but their files' names. */
+export async function prepareTargets(
+  args: RunArguments,
+  count: number,
+  directory: string,
+  note: (text: string) => void,
+): Promise<[Target, ...Target[]]> {
+  const targets: [Target, ...Target[]] = [await prepareTarget(args, directory, note)];
+  for (let lane = 1; lane < count; lane++) {
+    targets.push(await prepareTarget(args, directory, () => undefined, lane));
+  }
+  return targets;
+}
+
+/** When a run is given up. */
+export function limits(args: RunArguments): { maxDeaths: number; bail: number } {
+  return { maxDeaths: args['max-deaths'], bail: args.bail };
+}
+
+/** The command to which ids are appended to run them again in the same way. */
+export function rerunCommand(args: RunArguments): string {
+  return [runInvocation(), ...rerunOptions(args)].join(' ');
+}

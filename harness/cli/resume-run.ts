@@ -1,0 +1,37 @@
+import { join } from 'node:path';
+import { JOURNAL_FILE, mendJournal, readJournal } from '../../reports/journal.ts';
+import { readResults } from '../../reports/results-directory.ts';
+import type { RunResults } from '../../reports/results.ts';
+import { resume } from '../runner/run.ts';
+import { machineCount } from './choose-target.ts';
+import { limits, prepareTargets, type Audience } from './execute-run.ts';
+import { recordedOptions } from './recorded-options.ts';
+
+/**
+ * Goes on with the run of a results directory, with the options that it was begun with. One that
+ * has come to its end is left as it is.
+ * @throws UsageError if the directory holds no run
+ */
+export async function resumeRun(directory: string, audience: Audience): Promise<RunResults> {
+  const { run } = readResults(directory);
+  if (run.outcome === 'finished') {
+    audience.note(`${directory} is complete: there is nothing to go on with`);
+    return readResults(directory);
+  }
+  const path = join(directory, JOURNAL_FILE);
+  mendJournal(path);
+  const args = recordedOptions(run.command);
+  const targets = await prepareTargets(
+    args,
+    machineCount(args, run.notRun.length),
+    directory,
+    audience.note,
+  );
+  const command = ['vfio-conformance', ...process.argv.slice(2)];
+  return resume(readJournal(path), command, {
+    targets,
+    directory,
+    ...limits(args),
+    ...audience,
+  });
+}
