@@ -82,10 +82,10 @@ interface Made {
 
 async function begin(args: Arguments, audience: Audience): Promise<Made> {
   const names = targetNames(args);
+  const shard = args.shard === undefined ? undefined : parseShard(args.shard);
   const selected = selectTests(await listTests(), args.ids ?? []);
   const seed = args.shuffle === 'random' ? randomBytes(4).toString('hex') : (args.shuffle ?? null);
   const tests = seed === null ? selected : shuffle(selected, seed);
-  const shard = args.shard === undefined ? undefined : parseShard(args.shard);
   const known = args.balance === undefined ? [] : readResults(args.balance).tests;
   const durations = new Map(known.map(({ id, durationMs }) => [id, durationMs]));
   const directory = makeResultsDirectory(args.results, names.kernel, new Date());
