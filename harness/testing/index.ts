@@ -21,6 +21,7 @@ export * from '../kernel/memory-areas.ts';
 export * from '../kernel/pinned-pages.ts';
 export * from '../kernel/modules.ts';
 export * from '../pci/binding.ts';
+export * from '../pci/extended-list.ts';
 export * from '../pci/hotplug.ts';
 export * from '../pci/sriov.ts';
 export * from '../pci/sysfs-write.ts';

@@ -7,6 +7,7 @@ import {
   PCI_BASE_ADDRESS_MEM_TYPE_64,
   PCI_BASE_ADDRESS_SPACE_IO,
   PCI_COMMAND,
+  PCI_COMMAND_IO,
   PCI_COMMAND_MEMORY,
   PCI_ROM_ADDRESS,
   PCI_ROM_ADDRESS_ENABLE,
@@ -226,7 +227,7 @@ test(
   'BARs that the hardware lost are restored by the next write to COMMAND',
   {
     source: `${CONFIG} vfio_need_bar_restore(), vfio_bar_restore()`,
-    devices: ['edu', 'pci-testdev', 'vga', 'e1000e', 'nvme'],
+    devices: ['edu', 'pci-testdev', 'vga', 'e1000e', 'nvme', 'ahci'],
     needs: [OWN_MACHINE],
   },
   (context) => {
@@ -274,6 +275,26 @@ test(
     // All BARs are as they should be: only the lost enable bit tells of a reset.
     hardware.write32(PCI_ROM_ADDRESS, 0);
     view.write16(PCI_COMMAND, command);
+    expect(hardware.readAll()).toEqual(before);
+  },
+);
+
+test(
+  'device.config.bar.io-decoding-lost',
+  'I/O decoding that the hardware lost behind the user comes back with the ROM address',
+  {
+    source: `${CONFIG} vfio_basic_config_write(), vfio_bar_restore()`,
+    device: 'e1000e',
+    needs: [OWN_MACHINE],
+  },
+  (context) => {
+    const { view, hardware } = open(context);
+    const decoding = view.read16(PCI_COMMAND) | PCI_COMMAND_MEMORY | PCI_COMMAND_IO;
+    view.write16(PCI_COMMAND, decoding);
+    const before = hardware.readAll();
+    hardware.write16(PCI_COMMAND, decoding & ~PCI_COMMAND_IO);
+    hardware.write32(PCI_ROM_ADDRESS, 0);
+    view.write16(PCI_COMMAND, decoding);
     expect(hardware.readAll()).toEqual(before);
   },
 );

@@ -9,12 +9,19 @@ import {
   PCI_EXP_DEVCTL,
   PCI_EXP_DEVCTL_BCR_FLR,
   PCI_EXP_DEVCTL_PAYLOAD,
+  PCI_EXP_DEVCTL_PAYLOAD_512B,
   PCI_EXP_DEVCTL_PHANTOM,
   PCI_EXP_DEVCTL_READRQ,
+  PCI_EXP_DEVCTL_READRQ_128B,
+  PCI_EXP_DEVCTL_READRQ_2048B,
+  PCI_EXP_DEVCTL_READRQ_512B,
   PCI_INTERRUPT_LINE,
+  Program,
   VFIO_DEVICE_RESET,
   enableDevice,
   expect,
+  runParallel,
+  setResetMethods,
   test,
   type TestContext,
 } from '../../harness/testing/index.ts';
@@ -145,6 +152,39 @@ for (const { by, title, devices } of [
 }
 
 test(
+  'device.config.exp.flr-blocks',
+  'an access to a mapping waits until a reset by the FLR bit is over',
+  { source: WRITE, device: 'igb' },
+  (context) => {
+    // The kernel gives the device 100 ms (PCI Express 5.0, 6.6.2) and keeps users out meanwhile.
+    const RESET_NS = 100_000_000n;
+    const LOADS = 400;
+    const { device, map, defer, pci } = context;
+    const { view, control } = open(context);
+    defer(setResetMethods(pci, ['flr']));
+    const mapping = map(device.region(0), { size: 4096n });
+    mapping.load32(0);
+    const bytes = Buffer.alloc(2);
+    bytes.writeUInt16LE(view.read16(control) | PCI_EXP_DEVCTL_BCR_FLR);
+    const resetting = new Program();
+    const at = view.info.offset + BigInt(control);
+    const reset = resetting.syscall('pwrite', device.fd, resetting.data(bytes), 2, at);
+    const loading = new Program({ arena: 16 * LOADS });
+    const durations = loading.data(8 * LOADS);
+    const load = loading.load(32, mapping.address);
+    loading.syscall('poll', 0, 0, 1);
+    const loads = loading.repeat(load, LOADS, durations);
+    runParallel([resetting, loading]);
+    expect(resetting.result(reset)).toBe(2);
+    expect(loading.result(loads)).toBe(0);
+    // Threads that did not meet tell nothing.
+    if (loading.times(loads).end < resetting.times(reset).end) return;
+    const longest = Array.from({ length: LOADS }, (_, i) => durations.bytes.readBigUInt64LE(8 * i));
+    expect(longest.some((duration) => duration > (RESET_NS * 9n) / 10n)).toBe(true);
+  },
+);
+
+test(
   'device.config.exp.flr-memory-off',
   'a reset by the FLR bit does not switch memory decoding on',
   { source: WRITE, devices: ['igb', 'nvme'] },
@@ -195,6 +235,28 @@ test(
       expect(view.read16(control)).toBe((first & ~PCI_EXP_DEVCTL_READRQ) | size);
       expect(hardware.read16(control)).toBe(wanted);
     }
+    view.write16(control, first);
+  },
+);
+
+test(
+  'device.config.exp.read-request-floor',
+  'a read request size below the payload size of the hardware is raised to it there, not for the user',
+  { source: WRITE, devices: EXPRESS, needs: [OWN_MACHINE] },
+  (context) => {
+    const { view, hardware, control } = open(context);
+    const first = view.read16(control);
+    const real = hardware.read16(control);
+    hardware.write16(control, (real & ~PCI_EXP_DEVCTL_PAYLOAD) | PCI_EXP_DEVCTL_PAYLOAD_512B);
+    for (const size of [PCI_EXP_DEVCTL_READRQ_2048B, PCI_EXP_DEVCTL_READRQ_128B]) {
+      const wanted = (first & ~PCI_EXP_DEVCTL_READRQ) | size;
+      view.write16(control, wanted);
+      expect(view.read16(control)).toBe(wanted);
+      expect(hardware.read16(control) & PCI_EXP_DEVCTL_READRQ).toBe(
+        Math.max(size, PCI_EXP_DEVCTL_READRQ_512B),
+      );
+    }
+    hardware.write16(control, real);
     view.write16(control, first);
   },
 );

@@ -223,6 +223,8 @@ test(
     const region = device.region(SHARED);
     const kick = eventfd();
     region.write(0, Buffer.alloc(4 * (MOST + 8)));
+    const refused = { width: 4, offset: 0, data: 0n, fd: device.fd };
+    expect(tryIoeventfd(device, region, refused), 'which counts for nothing').toFailWith('EINVAL');
     const assignments = (indexes: number[], fd: number): number[] => {
       const program = new Program();
       const refs = indexes.map((index) => {

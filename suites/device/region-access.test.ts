@@ -145,6 +145,10 @@ test(
     expect(region.read(0, 7)).toEqual(Buffer.from([0xed, 0, 0, 1, 0, 0, 0]));
     expect(region.read16(0)).toBe(0);
     expect(region.read8(0)).toBe(0);
+    // 0x04 answers with the complement of what was written; it is no place for 8 bytes at once.
+    region.write32(4, 0x0f0f_1234);
+    expect(region.read(4, 12).readUInt32LE()).toBe(0xf0f0_edcb);
+    expect(region.read(4, 12).subarray(4)).toEqual(Buffer.alloc(8, 0xff));
     // 64 bits: the register at 0x80 takes both halves only from one access.
     region.write64(0x80, 0x1122_3344_5566_7788n);
     expect(region.read64(0x80)).toBe(0x1122_3344_5566_7788n);
@@ -161,6 +165,22 @@ test(
     const region = device.region(0);
     expect(region.read64(0) & 0xffff_ffffn).toBe(0x0100_00edn);
     expect(region.read16(0)).toBe(0);
+  },
+);
+
+test(
+  'device.region.access-width.word',
+  'an aligned access of two bytes reaches the device as one',
+  { covers: [], source: IO_RW, device: 'bridge-child-a' },
+  ({ device }) => {
+    // rtl8139: the interrupt mask takes words only.
+    const INTERRUPT_MASK = 0x3c;
+    enableDevice(device);
+    const memory = device.region(1);
+    for (const value of [0x007f, 0x0155, 0]) {
+      memory.write16(INTERRUPT_MASK, value);
+      expect(memory.read16(INTERRUPT_MASK)).toBe(value);
+    }
   },
 );
 

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import {
   VFIO_DEVICE_GET_REGION_INFO,
   VFIO_PCI_VGA_REGION_INDEX,
@@ -7,6 +8,7 @@ import {
   enableDevice,
   expect,
   setCommand,
+  sys,
   test,
   type Device,
   type Region,
@@ -160,5 +162,22 @@ test(
     expect(vga.tryRead(SEQUENCER, 1)).toSucceed(1);
     expect(device.region(0).tryRead(0, 4)).toFailWith('EIO');
     setCommand(device, { set: 2 });
+  },
+);
+
+test(
+  'device.vga.arbiter',
+  'an access holds the legacy addresses of the VGA arbiter no longer than it lasts, refused or not',
+  { covers: [], source: `${VGA_RW}: vga_put()`, device: 'vga' },
+  ({ device }) => {
+    const vga = vgaRegion(device);
+    // Documentation/gpu/vgaarbiter.rst: what is held, and how often as I/O and as memory.
+    const held = () => /locks=[^,]*/.exec(readFileSync('/dev/vga_arbiter', 'latin1'))?.[0];
+    expect(held()).toBe('locks=none(0:0)');
+    vga.read8(0x3cc);
+    vga.read32(0xa0000);
+    expect(vga.tryWrite(0x3bc, Buffer.alloc(1))).toFailWith('EINVAL');
+    expect(sys.call('pread', device.fd, 16, 4, vga.info.offset + 0xa0000n)).toBe(-14);
+    expect(held()).toBe('locks=none(0:0)');
   },
 );

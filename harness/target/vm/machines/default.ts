@@ -85,6 +85,14 @@ export const TEST_DEVICES: MachineDevice[] = [
   port('14.0', { at: '00.0', device: EDU, role: 'hotplug' }),
   // Extended capabilities that VFIO does not know.
   port('15.0', { at: '00.0', device: 'cxl-type3,volatile-memdev=cxl-memory', role: 'cxl' }),
+  // Several MSI vectors; all of its extended config space can be written; no reset.
+  { at: '16.0', device: 'qemu-xhci,msi=on,x-pcie-extcap-init=off', role: 'xhci-msi' },
+  // More vectors than the processors have.
+  {
+    at: '17.0',
+    device: 'nvme,serial=vectors,max_ioqpairs=1,msix_qsize=1025',
+    role: 'many-vectors',
+  },
 ];
 
 /** What test devices need besides `-device`. */
