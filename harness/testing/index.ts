@@ -70,6 +70,7 @@ export { DMA_ROLES, dmaDevice, startEdu, startNvme } from './dma-device.ts';
 export * from './dma-probe.ts';
 export { eventually } from './eventually.ts';
 export { expect } from './expect.ts';
+export * from './kernel-leaks.ts';
 export * from './mapping-state.ts';
 export { functionInRole } from './machine.ts';
 export { askOutside, hmp } from './outside.ts';

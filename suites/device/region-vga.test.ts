@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import {
   VFIO_DEVICE_GET_REGION_INFO,
   VFIO_PCI_VGA_REGION_INDEX,
@@ -169,10 +168,16 @@ test(
   'device.vga.arbiter',
   'an access holds the legacy addresses of the VGA arbiter no longer than it lasts, refused or not',
   { covers: [], source: `${VGA_RW}: vga_put()`, device: 'vga' },
-  ({ device }) => {
+  ({ device, defer }) => {
     const vga = vgaRegion(device);
+    const arbiter = sys.open('/dev/vga_arbiter', 2);
+    defer(() => sys.close(arbiter));
     // Documentation/gpu/vgaarbiter.rst: what is held, and how often as I/O and as memory.
-    const held = () => /locks=[^,]*/.exec(readFileSync('/dev/vga_arbiter', 'latin1'))?.[0];
+    const held = () => {
+      const text = Buffer.alloc(256);
+      expect(sys.read(arbiter, text)).toBeGreaterThan(0);
+      return /locks=[^,\n]*/.exec(text.toString('latin1'))?.[0];
+    };
     expect(held()).toBe('locks=none(0:0)');
     vga.read8(0x3cc);
     vga.read32(0xa0000);

@@ -1,6 +1,7 @@
 import {
   Eventfd,
   Irqs,
+  OWN_MACHINE,
   VFIO_DEVICE_SET_IRQS,
   VFIO_PCI_ERR_IRQ_INDEX,
   VFIO_PCI_INTX_IRQ_INDEX,
@@ -8,8 +9,10 @@ import {
   VFIO_PCI_MSI_IRQ_INDEX,
   VFIO_PCI_REQ_IRQ_INDEX,
   expect,
+  functionInRole,
   kernelAtLeast,
   test,
+  withoutDisIntx,
   type Device,
   type TestContext,
 } from '../../harness/testing/index.ts';
@@ -184,6 +187,32 @@ test(
       );
       expect(intx.tryEventfds([refused])).toFailWith('EINVAL');
       msix.disable();
+    }
+    expect(numberIsFree(id)).toBe(false);
+    refused.close();
+    expect(numberComesBack(id)).toBe(true);
+  },
+);
+
+test(
+  'irq.lifetime.line-busy',
+  'an INTx eventfd whose enable fails because the line is taken is let go of',
+  {
+    covers: [VFIO_DEVICE_SET_IRQS.fails('EBUSY')],
+    source: `${INTRS} vfio_pci_set_intx_trigger()`,
+    device: 'edu-pair-a',
+    uses: ['edu-pair-b'],
+    needs: [OWN_MACHINE],
+  },
+  (t) => {
+    t.defer(withoutDisIntx(['edu-pair-a', 'edu-pair-b'].map((role) => functionInRole(role)!)));
+    new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX).enable([t.eventfd()]);
+    const second = new Irqs(t.openRole('edu-pair-b').device, VFIO_PCI_INTX_IRQ_INDEX);
+    const refused = new Eventfd();
+    t.defer(() => refused.close());
+    const { id } = refused;
+    for (let round = 0; round < 3; round++) {
+      expect(second.tryEventfds([refused])).toFailWith('EBUSY');
     }
     expect(numberIsFree(id)).toBe(false);
     refused.close();

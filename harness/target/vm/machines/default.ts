@@ -20,7 +20,7 @@ export const TEST_DEVICES: MachineDevice[] = [
   { at: '03.0', device: `${EDU},multifunction=on`, role: 'edu-pair-a' },
   // Both say so: a function that is scanned again alone stays in the group of its slot.
   { at: '03.1', device: `${EDU},multifunction=on`, role: 'edu-pair-b' },
-  { at: '04.0', device: 'pci-testdev,membar=4G', role: 'pci-testdev' },
+  { at: '04.0', device: 'pci-testdev,membar=8G', role: 'pci-testdev' },
   { at: '05.0', device: `VGA,${ROM}`, role: 'vga' },
   { at: '06.0', device: 'ivshmem-plain,memdev=ivshmem', role: 'ivshmem' },
   // A capability that VFIO shows and knows by its own contents.
