@@ -7,6 +7,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "black-box.h"
 #include "clock.h"
 #include "guard.h"
 #include "memory.h"
@@ -30,6 +31,7 @@ struct execution {
 	struct vc_header *header;
 	struct vc_op *ops;
 	char *arena;
+	struct vc_op *box; /* the records in the black box, or NULL */
 	bool stopped; /* an operation with VC_FLAG_STOP failed */
 };
 
@@ -242,10 +244,15 @@ static void execute_one(struct execution *run, uint32_t index, int depth)
 	for (unsigned int i = 0; i < VC_ARGUMENTS; i++)
 		args[i] = resolve(run, op, i);
 	op->count++;
+	op->end = 0;
 	op->start = vc_now();
+	if (run->box)
+		run->box[index] = *op;
 	op->result = op->opcode < SYSCALL_COUNT ? execute_syscall(op->opcode, args)
 						: execute_harness(run, index, args, depth);
 	op->end = vc_now();
+	if (run->box)
+		run->box[index] = *op;
 	if (op->result < 0 && op->flags & VC_FLAG_STOP)
 		run->stopped = true;
 }
@@ -273,13 +280,18 @@ static void execute(void *block)
 		.ops = vc_ops(block),
 		.arena = (char *)block + ((struct vc_header *)block)->arena_offset,
 	};
+	struct vc_header *copy;
 
 	run.header->executed = 0;
 	for (uint32_t i = 0; i < run.header->op_count; i++) {
 		run.ops[i].result = -ECANCELED;
 		run.ops[i].value = run.ops[i].start = run.ops[i].end = run.ops[i].count = 0;
 	}
+	copy = vc_black_box_enter(run.header);
+	run.box = copy ? vc_ops(copy) : NULL;
 	execute_range(&run, 0, run.header->op_count, 0, false);
+	if (copy)
+		vc_black_box_leave(copy, run.header);
 }
 
 static bool has_fork(void *block)

@@ -7,6 +7,8 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
+#include "black-box.h"
+
 #define STACK_SIZE (256 * 1024)
 
 /* A barrier which can also be called off: when the last thread cannot be created. */
@@ -22,6 +24,7 @@ struct thread {
 	struct gate *gate;
 	void *block;
 	struct vc_bundle_entry *entry;
+	int32_t number;
 };
 
 static void *run_thread(void *argument)
@@ -30,6 +33,7 @@ static void *run_thread(void *argument)
 	struct gate *gate = thread->gate;
 	bool go;
 
+	vc_black_box_thread = thread->number;
 	pthread_mutex_lock(&gate->lock);
 	gate->waiting++;
 	pthread_cond_broadcast(&gate->change);
@@ -99,6 +103,7 @@ int vc_run_parallel(void *memory, uint32_t length)
 
 		thread->gate = &gate;
 		thread->entry = &entries[created];
+		thread->number = (int32_t)created;
 		thread->block = (char *)memory + thread->entry->offset;
 		error = create(thread);
 		if (error)

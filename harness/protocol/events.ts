@@ -102,7 +102,12 @@ export interface Assignment {
   devices: string[];
   /** What the target can do from outside: `qmp-aer`, `device-del`, … */
   abilities: string[];
+  /** A file, or a device's memory, in which the worker's last calls outlive it. */
+  blackBox: { path: string; size: number };
 }
+
+/** What a black box tells about a test that its worker or its kernel did not survive. */
+export type LastCalls = Pick<Failure, 'calls' | 'reproducer'>;
 
 /** The supervisor's answer to a request. */
 export interface Reply {

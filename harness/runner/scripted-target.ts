@@ -22,7 +22,13 @@ export type Script = (stage: Stage) => void | Promise<void>;
 export class ScriptedTarget implements Target {
   readonly name = 'scripted';
   readonly timeoutScale = 1;
-  readonly assignment = { mode: 'vm' as const, roles: {}, devices: [], abilities: [] };
+  readonly assignment = {
+    mode: 'vm' as const,
+    roles: {},
+    devices: [],
+    abilities: [],
+    blackBox: { path: '', size: 0 },
+  };
   /** What each session was given, in order. */
   readonly assigned: string[][] = [];
   /** The same with what else belongs to it. */
@@ -80,6 +86,7 @@ export class ScriptedTarget implements Target {
     return {
       ended,
       hangEvidence: async () => ['== blocked tasks', 'node:D'],
+      lastCalls: async (title) => ({ calls: [`ioctl() of ${title}`], reproducer: 'int main(' }),
       kill: async () => {
         this.kills += 1;
         end('killed');

@@ -5,6 +5,7 @@ import { isActionable, SetupError } from '../target/errors.ts';
 import {
   PROTOCOL_VERSION,
   type Failure,
+  type LastCalls,
   type TestMeta,
   type WorkerEvent,
 } from '../protocol/events.ts';
@@ -69,37 +70,41 @@ export async function supervise(options: SuperviseOptions): Promise<RunEnd> {
     });
     if (signal.aborted) return interrupted(signal);
 
-    const verdict = (status: 'crash' | 'timeout' | 'error', failure: Failure): void => {
+    const verdict = async (
+      status: 'crash' | 'timeout' | 'error',
+      failure: Failure,
+    ): Promise<void> => {
       if (!current) return;
       remaining.delete(current.id);
+      const last = await run.lastCalls(`${current.id}: ${current.title}`);
       const kernelLog = isConsole(end.tail) ? sinceBegin(end.tail, run) : [];
       record({
         type: 'verdict',
         id: current.id,
         status,
         durationMs: run.durationMs,
-        failure,
+        failure: { ...failure, ...last },
         kernelLog,
       });
     };
 
     if (current && run.hang) {
       deaths += 1;
-      verdict('timeout', hangFailure(run.hang.limitMs, run.hang.evidence, end, run.logs));
+      await verdict('timeout', hangFailure(run.hang.limitMs, run.hang.evidence, end, run.logs));
     } else if (run.abort !== undefined) {
-      verdict(
+      await verdict(
         'error',
         failureOf('setup', `the worker gave up in this test: ${run.abort}`, end, run.logs),
       );
     } else if (isDeath(end)) {
       deaths += 1;
-      verdict('crash', failureOf('death', deathMessage(end), end, run.logs));
+      await verdict('crash', failureOf('death', deathMessage(end), end, run.logs));
     } else if (current) {
       const tries = (retries.get(current.id) ?? 0) + 1;
       retries.set(current.id, tries);
       if (tries > MAX_RETRIES) {
         const message = `the target broke ${tries} times in this test: ${end.detail}`;
-        verdict('error', failureOf('setup', message, end, run.logs));
+        await verdict('error', failureOf('setup', message, end, run.logs));
       }
     }
 
@@ -122,6 +127,8 @@ function interrupted(signal: AbortSignal): RunEnd {
 
 interface SessionRun {
   end: SessionEnd;
+  /** What the black box holds of that test's calls. */
+  lastCalls(title: string): Promise<LastCalls>;
   /** The test that had begun and not ended. */
   current: TestMeta | undefined;
   /** How long that test had run. */
@@ -280,7 +287,9 @@ async function runSession(
     end = { kind: 'clean', detail: `the worker gave up: ${abort}`, tail: end.tail };
   }
   const durationMs = current ? performance.now() - begunAt : 0;
-  return { end, current, durationMs: Math.round(durationMs), nonce, logs, hang, abort };
+  const lastCalls = async (title: string): Promise<LastCalls> =>
+    (await session?.lastCalls(title)) ?? { calls: [] };
+  return { end, lastCalls, current, durationMs: Math.round(durationMs), nonce, logs, hang, abort };
 }
 
 function isDeath(end: SessionEnd): boolean {

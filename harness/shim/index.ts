@@ -4,6 +4,7 @@ export { execAgain } from './actor-exec.ts';
 export type { ActorExit, ActorOptions, RlimitName } from './actor.ts';
 export { Data, Pointer, Ref } from './arguments.ts';
 export type { Arg } from './arguments.ts';
+export { openBlackBox, readBlackBox } from './black-box.ts';
 export { decodeBlock, decodeOp, NOT_EXECUTED } from './block.ts';
 export type { DecodedArg, DecodedBlock, DecodedOp } from './block.ts';
 export { DmaMemory } from './dma-memory.ts';

@@ -1,4 +1,5 @@
 /** Keeps what was executed, for the trace and the reproducer of a failing test. */
+import { beginBlackBox } from './black-box.ts';
 import type { Program } from './program.ts';
 
 export interface RecordedRun {
@@ -39,10 +40,11 @@ class Recorder {
   }
 
   /**
-   * Starts recording with an empty record.
+   * Starts recording with an empty record, and an empty black box.
    * @param limit bytes to keep: one half for the first runs, one for the last
    */
   begin(limit = DEFAULT_LIMIT): void {
+    beginBlackBox();
     this.#recording = true;
     this.#limit = limit;
     this.#first = [];

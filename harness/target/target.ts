@@ -1,4 +1,4 @@
-import type { Assignment, Reply, WorkerEvent } from '../protocol/events.ts';
+import type { Assignment, LastCalls, Reply, WorkerEvent } from '../protocol/events.ts';
 
 /** How a session ended, as far as the target can tell. */
 export interface SessionEnd {
@@ -28,6 +28,8 @@ export interface Session {
   readonly ended: Promise<SessionEnd>;
   /** Evidence of a hang: blocked tasks, registers; what the target can get without the guest's help. */
   hangEvidence(): Promise<string[]>;
+  /** After its end: the calls of the test in which it died. @param title of the C program made of them */
+  lastCalls(title: string): Promise<LastCalls>;
   /** Ends it at once; resolves when nothing of it is left. Safe to call twice. */
   kill(): Promise<void>;
 }
@@ -44,7 +46,7 @@ export interface Target {
   /** Facts for the report's environment: machine, kernel, QEMU version, accelerator, command line. */
   describe(): Record<string, string>;
   /** Roles, abilities and mode that this target adds to every assignment. */
-  readonly assignment: Pick<Assignment, 'mode' | 'roles' | 'devices' | 'abilities'>;
+  readonly assignment: Pick<Assignment, 'mode' | 'roles' | 'devices' | 'abilities' | 'blackBox'>;
   /** Factor on every time limit: slow emulation, debug kernels. */
   readonly timeoutScale: number;
   start(work: Work, handlers: SessionHandlers): Promise<Session>;

@@ -1,8 +1,11 @@
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { uapi } from '../abi/uapi.ts';
-import { PROTOCOL_VERSION } from '../protocol/events.ts';
+import { PROTOCOL_VERSION, type LastCalls } from '../protocol/events.ts';
 import { auditCase } from '../audit/audit-case.ts';
+import { openBlackBox, readBlackBox } from '../shim/index.ts';
 import { runCase } from '../testing/execute.ts';
+import { decodeRuns, renderReproducer } from '../trace/index.ts';
 import type { Case } from '../testing/registry.ts';
 import { setMachine } from '../testing/machine.ts';
 import { setOutside } from '../testing/outside.ts';
@@ -22,6 +25,7 @@ async function execute(where: string): Promise<void> {
   setMachine(assignment);
   setOutside((action, args) => channel.ask(action, args));
   if (assignment.bench) return measureBenches(channel, assignment.tests, assignment.bench);
+  keepLastCalls(channel, assignment.blackBox);
   const cases = await collectCases();
   for (const id of assignment.tests) {
     const testCase = cases.get(id);
@@ -44,6 +48,25 @@ async function execute(where: string): Promise<void> {
     }
   }
   channel.send({ type: 'bye' });
+}
+
+/** A run without a black box is still a run: only deaths tell less then. */
+function keepLastCalls(channel: Channel, { path, size }: { path: string; size: number }): void {
+  try {
+    openBlackBox(path, size);
+  } catch (error) {
+    channel.send({ type: 'log', text: `no black box: ${(error as Error).message}` });
+  }
+}
+
+/** What a dead worker left in its black box. */
+function tellLastCalls(file: string, title: string): void {
+  const runs = readBlackBox(readFileSync(file));
+  const last: LastCalls = {
+    calls: decodeRuns(runs),
+    reproducer: renderReproducer(runs, { title, failedAt: undefined }),
+  };
+  process.stdout.write(JSON.stringify(last) + '\n');
 }
 
 /** Audits one test. False if the session has to end because something could not be put back. */
@@ -69,12 +92,15 @@ async function listBenches(): Promise<void> {
   process.stdout.write(JSON.stringify([...benches.values()].map(({ meta }) => meta)) + '\n');
 }
 
-const [command, argument] = process.argv.slice(2);
+const [command, argument, title = ''] = process.argv.slice(2);
 if (command === '--list') await list();
 else if (command === '--list-benches') await listBenches();
 else if (command === '--uapi') process.stdout.write(JSON.stringify(uapi()) + '\n');
 else if (command === '--channel' && argument !== undefined) await execute(argument);
+else if (command === '--black-box' && argument !== undefined) tellLastCalls(argument, title);
 else {
-  process.stderr.write('usage: worker --list | --list-benches | --uapi | --channel PATH|fd:N\n');
+  process.stderr.write(
+    'usage: worker --list | --list-benches | --uapi | --channel PATH|fd:N | --black-box FILE TITLE\n',
+  );
   process.exitCode = 2;
 }

@@ -77,6 +77,14 @@ describe('a run in which everything goes wrong', () => {
     expect([...(failure?.message ?? ''), ...kernelLog].join('')).toMatch(/sysrq|panic/i);
   });
 
+  it('keeps the calls of a test that its kernel did not survive, to the one that did not return', () => {
+    const { failure } = resultOf(results, 'e2e.panic');
+    expect(failure?.calls.join('\n')).toMatch(
+      /VFIO_GET_API_VERSION[^]*write\(\d+<\/proc\/sysrq-trigger>.* = \? <unfinished/,
+    );
+    expect(failure?.reproducer).toContain('int main(');
+  });
+
   it('leaves every report', () => {
     for (const file of [
       'results.json',

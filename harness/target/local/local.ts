@@ -1,11 +1,17 @@
 import type { ChildProcess } from 'node:child_process';
-import { createWriteStream, readdirSync, readFileSync } from 'node:fs';
+import { createWriteStream, readdirSync, readFileSync, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { workerBundle } from '../../../setup/paths.mjs';
-import { encodeLine, PROTOCOL_VERSION, type WorkerEvent } from '../../protocol/events.ts';
+import {
+  encodeLine,
+  PROTOCOL_VERSION,
+  type LastCalls,
+  type WorkerEvent,
+} from '../../protocol/events.ts';
+import { BLACK_BOX_SIZE, createBlackBox, readLastCalls } from '../black-box.ts';
 import { spawnDependent } from '../death.ts';
 import { onLines } from '../lines.ts';
 import {
@@ -37,10 +43,11 @@ const TAIL = 60;
  */
 export function prepareLocal(options: LocalOptions): Target {
   const devices = usableDevices(options.devices).map(({ bdf }) => bdf);
+  const blackBox = { path: join(options.resultsDir, 'black-box'), size: BLACK_BOX_SIZE };
   return {
     name: 'local',
     timeoutScale: 1,
-    assignment: { mode: 'local', roles: {}, devices, abilities: [] },
+    assignment: { mode: 'local', roles: {}, devices, abilities: [], blackBox },
     describe: () => ({
       target: 'local',
       kernel: release(),
@@ -48,13 +55,22 @@ export function prepareLocal(options: LocalOptions): Target {
       [BOOT_ID]: readText('/proc/sys/kernel/random/boot_id'),
     }),
     start(work, handlers) {
+      createBlackBox(blackBox.path);
       const child = spawnDependent(
         process.execPath,
         ['--enable-source-maps', workerBundle, '--channel', 'fd:3'],
         // The fourth is a socket pair: the worker reads and writes it synchronously.
         ['ignore', 'pipe', 'pipe', 'pipe'],
       );
-      const session = new LocalSession(child, handlers, join(options.resultsDir, 'console.log'));
+      const session = new LocalSession(
+        child,
+        handlers,
+        join(options.resultsDir, 'console.log'),
+        blackBox.path,
+      );
+      void session.ended.then(({ kind }) => {
+        if (kind === 'clean') rmSync(blackBox.path, { force: true });
+      });
       session.send(
         encodeLine({
           type: 'assignment',
@@ -71,13 +87,15 @@ export function prepareLocal(options: LocalOptions): Target {
 class LocalSession implements Session {
   readonly ended: Promise<SessionEnd>;
   readonly #child: ChildProcess;
+  readonly #blackBox: string;
   #output = '';
   #bye = false;
   #killed = false;
   #giveUp: (end: SessionEnd) => void = () => {};
 
-  constructor(child: ChildProcess, handlers: SessionHandlers, log: string) {
+  constructor(child: ChildProcess, handlers: SessionHandlers, log: string, blackBox: string) {
     this.#child = child;
+    this.#blackBox = blackBox;
     const file = createWriteStream(log, { flags: 'a' });
     for (const stream of [child.stdout, child.stderr])
       stream?.on('data', (chunk: Buffer) => {
@@ -134,6 +152,10 @@ class LocalSession implements Session {
       );
     }
     return Promise.resolve(lines);
+  }
+
+  lastCalls(title: string): Promise<LastCalls> {
+    return readLastCalls(this.#blackBox, title);
   }
 
   async kill(): Promise<void> {

@@ -1,3 +1,4 @@
+import { BLACK_BOX_SIZE } from '../black-box.ts';
 import type { Machine, PlacedDevice } from './machine.ts';
 import type { Accelerator } from './accelerator.ts';
 
@@ -17,6 +18,8 @@ export interface QemuPlan {
   consoleInput: string;
   /** Folder on this side of the writable share. */
   resultsShare: string;
+  /** File that keeps the memory of the black box. */
+  blackBox: string;
   sockets: Sockets;
 }
 
@@ -83,7 +86,13 @@ export function qemuArguments(plan: QemuPlan): string[] {
   ];
 }
 
-/** The virtio devices that carry the root file system, the results and the events: one slot. */
+/** Where the guest finds the memory of the black box: the BAR of the last function below. */
+export const BLACK_BOX_IN_GUEST = '/sys/bus/pci/devices/0000:00:1e.3/resource2';
+
+/**
+ * The virtio devices that carry the root file system, the results and the events, and the memory
+ * that outlives the guest: one slot.
+ */
 function infrastructure(plan: QemuPlan): string[] {
   const { sockets, resultsShare } = plan;
   return [
@@ -101,6 +110,9 @@ function infrastructure(plan: QemuPlan): string[] {
     ...['-device', 'virtserialport,bus=channels.0,chardev=events,name=conformance.events'],
     ...['-chardev', `socket,id=status,path=${sockets.status},server=on,wait=off`],
     ...['-device', 'virtserialport,bus=channels.0,chardev=status,name=conformance.status'],
+    '-object',
+    `memory-backend-file,id=black-box,mem-path=${escapeCommas(plan.blackBox)},size=${BLACK_BOX_SIZE},share=on`,
+    ...['-device', 'ivshmem-plain,memdev=black-box,bus=pcie.0,addr=0x1e.0x3'],
   ];
 }
 

@@ -17,13 +17,19 @@ import { join, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SetupError } from '../../../setup/failure.mjs';
 import { projectFolder, workerBundle } from '../../../setup/paths.mjs';
-import { encodeLine, PROTOCOL_VERSION } from '../../protocol/events.ts';
+import { encodeLine, PROTOCOL_VERSION, type LastCalls } from '../../protocol/events.ts';
+import { BLACK_BOX_SIZE, createBlackBox, readLastCalls } from '../black-box.ts';
 import { laneSuffix } from '../lanes.ts';
 import { onLines } from '../lines.ts';
 import type { Reply, Session, SessionEnd, SessionHandlers, Target, Work } from '../target.ts';
 import { parseWorkerLine } from '../worker-line.ts';
 import { chooseAccelerator, type Accelerator } from './accelerator.ts';
-import { linuxCommandLine, qemuArguments, type Sockets } from './command-line.ts';
+import {
+  BLACK_BOX_IN_GUEST,
+  linuxCommandLine,
+  qemuArguments,
+  type Sockets,
+} from './command-line.ts';
 import { ConsoleFile } from './console-file.ts';
 import { findEmulatorFault, findPanic, lastLines } from './console.ts';
 import { buildInitramfs, shellQuote } from './initramfs.ts';
@@ -107,6 +113,7 @@ class VmTarget implements Target {
       roles: rolePaths(machine),
       devices: [],
       abilities: VM_ABILITIES,
+      blackBox: { path: BLACK_BOX_IN_GUEST, size: BLACK_BOX_SIZE },
     };
   }
 
@@ -132,6 +139,8 @@ class VmTarget implements Target {
     const suffix = laneSuffix(options.lane);
     const resultsShare = join(options.resultsDir, `guest${suffix}`);
     mkdirSync(resultsShare, { recursive: true });
+    const blackBox = join(options.resultsDir, `black-box${suffix}`);
+    createBlackBox(blackBox);
     const rom = join(folder, 'option.rom');
     writeFileSync(rom, optionRom());
     const sockets: Sockets = {
@@ -171,14 +180,16 @@ class VmTarget implements Target {
         consoleLog: console.path,
         consoleInput,
         resultsShare,
+        blackBox,
         sockets,
       }),
     );
-    const session = new VmSession(emulator, devices, console, consoleInput, handlers, {
+    const session = new VmSession(emulator, devices, console, consoleInput, blackBox, handlers, {
       bootTimeoutMs: (options.bootTimeoutMs ?? BOOT_TIMEOUT_MS) * this.timeoutScale,
       powerOffMs: options.after ? Infinity : POWER_OFF_MS * this.timeoutScale,
     });
-    void session.ended.then(() => {
+    void session.ended.then(({ kind }) => {
+      if (kind === 'clean') rmSync(blackBox, { force: true });
       rmSync(folder, { recursive: true, force: true });
       try {
         rmdirSync(resultsShare); // stays only if the guest put something there
@@ -226,6 +237,7 @@ class VmSession implements Session {
   readonly #devices: PlacedDevice[];
   readonly #console: ConsoleFile;
   readonly #keyboard: number;
+  readonly #blackBox: string;
   readonly #handlers: SessionHandlers;
   readonly #limits: { bootTimeoutMs: number; powerOffMs: number };
   #qmp: QmpClient | undefined;
@@ -243,6 +255,7 @@ class VmSession implements Session {
     devices: PlacedDevice[],
     console: ConsoleFile,
     consoleInput: string,
+    blackBox: string,
     handlers: SessionHandlers,
     limits: { bootTimeoutMs: number; powerOffMs: number },
   ) {
@@ -251,6 +264,7 @@ class VmSession implements Session {
     this.#console = console;
     // For reading too: opening a FIFO for writing alone would wait for QEMU.
     this.#keyboard = openSync(consoleInput, 'r+');
+    this.#blackBox = blackBox;
     this.#handlers = handlers;
     this.#limits = limits;
     this.#deadline(limits.bootTimeoutMs, 'the worker did not say hello');
@@ -304,6 +318,10 @@ class VmSession implements Session {
     await gather('CPUs (sysrq l)', () => this.#sysrq('l'));
     await gather('all tasks (sysrq t)', () => this.#sysrq('t'));
     return lines;
+  }
+
+  lastCalls(title: string): Promise<LastCalls> {
+    return readLastCalls(this.#blackBox, title);
   }
 
   async kill(): Promise<void> {

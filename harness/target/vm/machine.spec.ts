@@ -77,6 +77,7 @@ describe('the command lines', () => {
       consoleLog: '/a,b/console.log',
       consoleInput: '/f',
       resultsShare: '/a,b/guest',
+      blackBox: '/results/black-box',
       sockets: { qmp: '/q', events: '/e', status: '/s' },
     });
     expect(args.slice(-2)).toEqual(['-device', 'edu']);

@@ -1,6 +1,13 @@
 /** Tests that end in every way a test can end: the material of the project's own end-to-end tests. */
 import { openSync, writeFileSync } from 'node:fs';
-import { VFIO_TYPE1v2_IOMMU, expect, hugePages, test } from '../../../harness/testing/index.ts';
+import {
+  O_WRONLY,
+  VFIO_TYPE1v2_IOMMU,
+  expect,
+  hugePages,
+  sys,
+  test,
+} from '../../../harness/testing/index.ts';
 
 const SOURCE = 'tests/e2e/suites/verdicts.test.ts';
 
@@ -41,8 +48,9 @@ test('e2e.broken-body', 'an exception is an error of ours', { source: SOURCE }, 
   throw new RangeError('the body is broken');
 });
 
-test('e2e.panic', 'a panic costs this test and no other', { source: SOURCE }, () => {
-  writeFileSync('/proc/sysrq-trigger', 'c');
+test('e2e.panic', 'a panic costs this test and no other', { source: SOURCE }, ({ container }) => {
+  expect(container.apiVersion()).toBe(0);
+  sys.write(sys.open('/proc/sysrq-trigger', O_WRONLY), Buffer.from('c'));
 });
 
 test(
