@@ -14,7 +14,8 @@ export const MINIMUM_QEMU = 10;
  * A Debian package and how to see, without dpkg, that what it is needed for is there.
  * @typedef {object} NeededPackage
  * @property {string} name
- * @property {'vm' | 'build'} use what for: to run guests, or to build the shim
+ * @property {'vm' | 'build' | 'browser'} use what for: to run guests, to build the shim, or to test
+ *   the HTML report
  * @property {() => boolean} present
  * @property {boolean} [backports] take it from the release's backports
  */
@@ -34,6 +35,7 @@ const PACKAGES = [
     use: 'build',
     present: () => existsSync('/usr/include/linux/version.h'),
   },
+  { name: 'chromium', use: 'browser', present: () => hasCommand('chromium') },
 ];
 
 /** @returns {boolean} */

@@ -34,3 +34,9 @@ export async function setUpAll({ update = false } = {}) {
   await fetchDebianKernel(DEFAULT_KERNEL, progress, { update });
   await fetchKernelHeaders(progress);
 }
+
+/** What the project's own tests need besides: a browser for the HTML report. */
+export async function setUpTests() {
+  await installPackages(['build', 'vm', 'browser'], progress);
+  await setUpAll();
+}

@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
 import { exitWith } from './failure.mjs';
 import { projectFolder } from './paths.mjs';
-import { setUpAll } from './steps.mjs';
+import { setUpTests } from './steps.mjs';
 
 /** The project's own checks, cheap ones first; vitest is last, so that its summary ends the output. */
 const CHECKS = [
   ['types', 'npx', 'tsc', '--noEmit'],
+  ['types of the HTML report', 'npx', 'tsc', '--noEmit', '-p', 'reports/html/page'],
   ['lint', 'npx', 'eslint', '.', '--max-warnings=0'],
   ['format', 'npx', 'prettier', '--check', '--log-level=warn', '.'],
   [
@@ -25,7 +26,7 @@ const CHECKS = [
 
 /** `npm test [-- ARGS]`: all checks; ARGS go to vitest, e.g. `--project unit`. */
 await exitWith(async () => {
-  await setUpAll();
+  await setUpTests();
   const failed = [];
   for (const [index, [name = '', command = '', ...args]] of CHECKS.entries()) {
     process.stdout.write(`\n== ${name}\n`);
