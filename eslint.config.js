@@ -19,7 +19,7 @@ export default defineConfig(
   },
   {
     // The supervisor is asynchronous: a promise nobody waits for is an error that nobody sees.
-    files: ['harness/{cli,runner,target}/**/*.ts', 'reports/**/*.ts'],
+    files: ['harness/{cli,runner,target}/**/*.ts', 'reports/**/*.{ts,tsx}'],
     languageOptions: { parserOptions: { projectService: true } },
     rules: {
       '@typescript-eslint/no-floating-promises': 'error',

@@ -73,6 +73,11 @@ describe('comparing two runs', () => {
     expect(text).toContain('  skipped pass → skip  no device');
     expect(text).toContain('  talks  1 new: vfio-pci: news');
     expect(text).toContain('9 differences in 7 common tests');
+    const { changes } = compareRuns(a, b);
+    expect(changes.find(({ id }) => id === 'talks')?.messages).toEqual({
+      new: ['vfio-pci: news'],
+      gone: [],
+    });
   });
 
   it('finds no difference between a run and itself, nor in what is only noise', () => {
@@ -81,6 +86,15 @@ describe('comparing two runs', () => {
     const b = run({ a: { durationMs: 90, kernelLog: ['[2.0] at 0x2000'] }, b: 'xfail', c: 'skip' });
     expect(kinds(a, b)).toEqual([]);
     expect(renderComparison(compareRuns(a, b))).toContain('no difference in 3 common tests');
+  });
+
+  it('compares what the kernel says, and the time, also of tests that fail in both', () => {
+    const a = run({ talks: { status: 'fail' }, slow: { status: 'xfail', durationMs: 10 } });
+    const b = run({
+      talks: { status: 'fail', kernelLog: ['news'] },
+      slow: { status: 'fail', durationMs: 1000 },
+    });
+    expect(kinds(a, b)).toEqual(['messages talks', 'slower slow']);
   });
 
   it('takes a skip that passes now for a pass, and one that fails for a failure', () => {

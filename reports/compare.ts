@@ -25,6 +25,8 @@ export interface Change {
   after: TestResult['status'] | null;
   /** Why, in one line; empty if the kind says it all. */
   detail: string;
+  /** What the kernel said in one of the runs only; for `messages`. */
+  messages?: { new: string[]; gone: string[] };
 }
 
 export interface Comparison {
@@ -83,15 +85,16 @@ function changeOf(
     if (!isFailure(a)) return change('newly-fails', title);
     const known = failureTitle(a) ?? '';
     // Known or not is a matter of the expectation files, not of the kernel.
-    return known === title ? undefined : change('fails-otherwise', `${title}; before: ${known}`);
-  }
-  if (b.status === 'skip') {
+    if (known !== title) return change('fails-otherwise', `${title}; before: ${known}`);
+  } else if (b.status === 'skip') {
     return a.status === 'skip' ? undefined : change('became-skip', b.skip.join('; '));
+  } else if (a.status === 'skip') {
+    return change('newly-passes', `skipped before: ${a.skip.join('; ')}`);
+  } else if (isFailure(a)) {
+    return change('newly-passes', failureTitle(a) ?? '');
   }
-  if (a.status === 'skip') return change('newly-passes', `skipped before: ${a.skip.join('; ')}`);
-  if (isFailure(a)) return change('newly-passes', failureTitle(a) ?? '');
   const messages = otherMessages(a.kernelLog, b.kernelLog);
-  if (messages !== '') return change('messages', messages);
+  if (messages) return { ...change('messages', firstOf(messages)), messages };
   if (b.durationMs > a.durationMs * slower && b.durationMs - a.durationMs > SLOWER_BY_MS) {
     return change('slower', `${Math.round(a.durationMs)} ms → ${Math.round(b.durationMs)} ms`);
   }
@@ -103,12 +106,17 @@ export function isFailure({ status }: TestResult): boolean {
   return ['fail', 'error', 'crash', 'timeout', 'xfail'].includes(status);
 }
 
-/** The first message that only one of the logs has; how often it comes is not compared. */
-function otherMessages(a: readonly string[], b: readonly string[]): string {
+/** The messages that only one of the logs has; how often each comes is not compared. */
+function otherMessages(a: readonly string[], b: readonly string[]): Change['messages'] {
   const before = new Set(a.map(normalise));
   const after = new Set(b.map(normalise));
   const fresh = [...after].filter((line) => !before.has(line));
   const gone = [...before].filter((line) => !after.has(line));
+  return fresh.length + gone.length > 0 ? { new: fresh, gone } : undefined;
+}
+
+/** How many there are, with the first of each. */
+function firstOf({ new: fresh, gone }: NonNullable<Change['messages']>): string {
   const parts = [
     ...(fresh.length > 0 ? [`${fresh.length} new: ${fresh[0]}`] : []),
     ...(gone.length > 0 ? [`${gone.length} gone: ${gone[0]}`] : []),

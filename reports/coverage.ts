@@ -11,6 +11,12 @@ export interface Uncovered {
   matches(key: string): boolean;
 }
 
+/** What coverage is measured by. */
+export interface CoverageGoal {
+  uapi: Uapi;
+  reasons: readonly Uncovered[];
+}
+
 /** A row of the coverage table. */
 export interface CoverageRow {
   item: string;
@@ -49,7 +55,7 @@ export function isKnownItem(uapi: Uapi, key: string): boolean {
  */
 export function coverageOf(
   uapi: Uapi,
-  tests: readonly TestMeta[],
+  tests: readonly Pick<TestMeta, 'id' | 'suite' | 'covers'>[],
   reasons: readonly Uncovered[],
   suite?: string,
 ): Coverage {

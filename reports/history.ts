@@ -1,6 +1,6 @@
 import type { Status } from '../harness/protocol/events.ts';
 import { isFailure } from './compare.ts';
-import type { FoundRun } from './runs.ts';
+import type { FoundRun } from './results.ts';
 import { count } from './text.ts';
 
 export interface History {
@@ -42,6 +42,12 @@ export function historyOf(runs: readonly FoundRun[]): History {
   };
 }
 
+/** Whether a test passed in every run that has it, or was skipped in every one. */
+export function isSteady({ statuses }: History['tests'][number]): boolean {
+  const [first, ...others] = new Set(statuses.filter((status) => status !== null));
+  return others.length === 0 && (first === 'pass' || first === 'skip');
+}
+
 const LETTERS: Record<Status, string> = {
   pass: '.',
   fail: 'F',
@@ -62,12 +68,7 @@ export function renderHistory({ runs, tests }: History, all: boolean): string {
     ({ directory, started, kernel, machine }, index) =>
       `${String(index + 1).padStart(3)}  ${started}  Linux ${kernel} (${machine})  ${directory}`,
   );
-  const shown = tests.filter(
-    ({ statuses }) =>
-      all ||
-      new Set(statuses.filter((status) => status !== null)).size > 1 ||
-      statuses.some((status) => status !== 'pass' && status !== 'skip'),
-  );
+  const shown = tests.filter((test) => all || !isSteady(test));
   const width = Math.max(0, ...shown.map(({ id }) => id.length));
   lines.push('');
   for (const { id, statuses, flakes } of shown) {

@@ -19,8 +19,12 @@ import { reduceJournal } from './reduce.ts';
 import type { RunResults } from './results.ts';
 import { renderTap } from './tap.ts';
 
+/** The HTML report of a run, in its results directory. */
+export const HTML_FILE = 'report.html';
+
 /** The files of a results directory, with what they are for. */
 export const RESULT_FILES = {
+  [HTML_FILE]: 'all that people want to know, in one page',
   'results.json': 'everything, for programs (docs/results-schema.md)',
   'junit.xml': 'JUnit XML for Jenkins and GitLab',
   'results.tap': 'TAP',
@@ -89,7 +93,7 @@ export function pointLatest(directory: string): void {
   }
 }
 
-/** Makes all reports of a directory from its journal, as often as one likes. */
+/** Makes all reports of a directory but the HTML page from its journal, as often as one likes. */
 export async function writeReports(directory: string): Promise<RunResults> {
   const results = reduceJournal(readJournal(join(directory, JOURNAL_FILE)));
   const tap = renderTap(results);
@@ -118,9 +122,13 @@ export function readKtap(directory: string): string {
   return readFileSync(join(directory, 'results.ktap'), 'utf8');
 }
 
-/** Never half a file: a reader sees the old report or the new one. */
 function write(directory: string, name: keyof typeof RESULT_FILES, content: string): void {
-  const fresh = join(directory, `.${name}.new`);
+  replaceFile(join(directory, name), content);
+}
+
+/** Never half a file: a reader sees the old report or the new one. */
+export function replaceFile(path: string, content: string): void {
+  const fresh = join(dirname(path), `.${basename(path)}.new`);
   writeFileSync(fresh, content);
-  renameSync(fresh, join(directory, name));
+  renameSync(fresh, path);
 }

@@ -97,6 +97,12 @@ export interface RunResults {
   summary: Summary;
 }
 
+/** A run with the results directory where it was found. */
+export interface FoundRun {
+  directory: string;
+  results: RunResults;
+}
+
 /** Statuses that are not as expected: each of them makes the run fail. */
 export const BAD: readonly Status[] = ['fail', 'error', 'crash', 'timeout', 'xpass'];
 

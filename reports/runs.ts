@@ -3,13 +3,7 @@ import { join } from 'node:path';
 import { UsageError } from '../harness/target/errors.ts';
 import { JOURNAL_FILE, readJournal } from './journal.ts';
 import { reduceJournal } from './reduce.ts';
-import type { RunResults } from './results.ts';
-
-/** A run with the place where it was found. */
-export interface FoundRun {
-  directory: string;
-  results: RunResults;
-}
+import type { FoundRun } from './results.ts';
 
 /**
  * Reads the runs of results directories, or of folders that hold such, each once, the oldest first.

@@ -3,10 +3,13 @@
  * not reach it raw.
  */
 
-/** C0 (tab and newline excepted) and C1 controls, line separators, non-characters. */
+/**
+ * C0 (tab and newline excepted) and C1 controls, marks that change the direction of the text around
+ * them, line separators, non-characters.
+ */
 const UNPRINTABLE =
   // eslint-disable-next-line no-control-regex
-  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028\u2029\ufdd0-\ufdef\ufffe\uffff]/g;
+  /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufdd0-\ufdef\ufffe\uffff]/g;
 const LONE_SURROGATE = /[\ud800-\udbff](?![\udc00-\udfff])|(?<![\ud800-\udbff])[\udc00-\udfff]/g;
 
 /** What no report may hold raw becomes a visible escape; every line break becomes a newline. */

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DOSSIERS, dossierName } from './dossier.ts';
 import { failureTitle } from './failure-title.ts';
-import type { FoundRun } from './runs.ts';
+import type { FoundRun } from './results.ts';
 import { count, oneLine } from './text.ts';
 
 /** All failures of one title. */

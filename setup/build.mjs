@@ -74,6 +74,18 @@ function loader(file) {
 
 const CLI = { entry: 'harness/cli/main.ts', outfile: 'dist/cli.mjs' };
 
+/** The script and the style of the HTML report, which become part of each report. */
+export const REPORT_PAGE = {
+  entry: 'reports/html/page/main.tsx',
+  outfile: 'dist/report-page.js',
+  format: /** @type {const} */ ('iife'),
+  platform: /** @type {const} */ ('browser'),
+  target: 'es2022',
+  minify: true,
+  sourcemap: false,
+  banner: {},
+};
+
 /**
  * The bundle of the worker with the suites of a folder.
  * @param {string} suites relative to the project
@@ -100,7 +112,7 @@ function replaceFile(path, contents) {
  * Bundles both sides into `dist/`: the guest starts one file instead of hundreds, and no file of
  * the executing side can end up in the supervisor unnoticed.
  */
-export async function build(bundles = [CLI, worker('suites', 'dist/worker.mjs')]) {
+export async function build(bundles = [CLI, REPORT_PAGE, worker('suites', 'dist/worker.mjs')]) {
   // Not at the top: this module is loaded before the npm packages are there.
   const esbuild = await import('esbuild');
   mkdirSync(join(projectFolder, 'dist'), { recursive: true });

@@ -15,6 +15,12 @@ export const cacheFolder = join(
 export const workerBundle =
   process.env.VFIO_CONFORMANCE_WORKER || join(projectFolder, 'dist/worker.mjs');
 
+/** Script and style of the HTML report, as they were bundled. */
+export const reportPage = {
+  script: join(projectFolder, 'dist/report-page.js'),
+  style: join(projectFolder, 'dist/report-page.css'),
+};
+
 /**
  * These modules run from `setup/` and, bundled, from `dist/`: both lie one level below the project.
  * @param {string} here

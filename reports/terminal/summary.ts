@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { earlyEnd, reasonOf } from '../explain.ts';
-import { RESULT_FILES } from '../results-directory.ts';
+import { HTML_FILE, RESULT_FILES } from '../results-directory.ts';
 import { isBad, type RunResults } from '../results.ts';
 import { count, duration, oneLine } from '../text.ts';
 import { statusWord, type Colors } from './style.ts';
@@ -42,7 +42,8 @@ export function renderSummary(results: RunResults, directory: string, colors: Co
   lines.push(`${colour(colors.bold(verdict))}, ${duration(run.durationMs)}`);
 
   if (run.seed !== null) lines.push(`Order: --shuffle ${run.seed}`);
-  const files = Object.keys(RESULT_FILES).filter((file) => existsSync(join(directory, file)));
+  const there = (file: string) => existsSync(join(directory, file));
+  const files = Object.keys(RESULT_FILES).filter((file) => file !== HTML_FILE && there(file));
   lines.push(`Reports: ${directory}/ (${files.join(', ')})`);
   const rerun = tests[0]?.rerun.replace(/ \S+$/, '');
   if (bad.length > 0 && bad.length <= MAX_RERUN) {
@@ -51,5 +52,6 @@ export function renderSummary(results: RunResults, directory: string, colors: Co
   if (run.notRun.length > 0) {
     lines.push(`Go on with the rest: npx vfio-conformance run --resume ${directory}`);
   }
+  if (there(HTML_FILE)) lines.push(`HTML report: ${join(directory, HTML_FILE)}`);
   return lines.join('\n') + '\n';
 }

@@ -7,12 +7,16 @@ import {
 } from '../../../reports/compare.ts';
 import { EXIT } from '../../../reports/exit-code.ts';
 import { readResults } from '../../../reports/results-directory.ts';
+import type { FoundRun } from '../../../reports/results.ts';
 import { UsageError } from '../../target/errors.ts';
+import { writePage } from '../html-page.ts';
 
 interface CompareArguments {
   a: string;
   b: string;
   json: boolean;
+  html: boolean;
+  output: string;
   'fail-on': string[];
   slower: number;
 }
@@ -27,6 +31,18 @@ export const compare: CommandModule<object, CompareArguments> = {
       .positional('a', { describe: 'results directory', type: 'string', demandOption: true })
       .positional('b', { describe: 'results directory', type: 'string', demandOption: true })
       .option('json', { describe: 'as JSON', type: 'boolean', default: false })
+      .option('html', {
+        describe: 'also write an HTML page of both runs, which opens with the comparison',
+        type: 'boolean',
+        default: false,
+      })
+      .option('output', {
+        describe: 'where the page goes',
+        type: 'string',
+        requiresArg: true,
+        implies: 'html',
+        default: 'comparison.html',
+      })
       .option('fail-on', {
         describe: `exit code 1 on one of these (repeatable): ${KINDS.join(', ')}, any, none`,
         type: 'string',
@@ -42,7 +58,7 @@ export const compare: CommandModule<object, CompareArguments> = {
       })
       .example('$0 compare results/A results/B --fail-on newly-fails --fail-on slower', 'for CI')
       .epilogue('Exit codes: 0 nothing that --fail-on names, 1 something, 2 wrong usage.'),
-  handler: ({ a, b, json, slower, ...args }) => {
+  handler: async ({ a, b, json, html, output, slower, ...args }) => {
     const grave = new Set(args['fail-on'].flatMap((kinds) => kinds.split(',')));
     const unknown = [...grave].filter((kind) => ![...KINDS, 'any', 'none'].includes(kind));
     if (unknown.length > 0) {
@@ -53,12 +69,20 @@ export const compare: CommandModule<object, CompareArguments> = {
     }
     if (!(slower >= 1))
       throw new UsageError('--slower is not a number from 1 on', 'for example: --slower 3');
-    const comparison = compareRuns(readResults(a), readResults(b), slower);
+    const runs = [a, b].map((directory) => ({ directory, results: readResults(directory) })) as [
+      FoundRun,
+      FoundRun,
+    ];
+    const comparison = compareRuns(runs[0].results, runs[1].results, slower);
     process.stdout.write(
       json
         ? JSON.stringify({ schema: 1, ...comparison }, null, 2) + '\n'
         : renderComparison(comparison),
     );
+    if (html) {
+      await writePage(output, runs, '#/compare');
+      (json ? process.stderr : process.stdout).write(`HTML report: ${output}\n`);
+    }
     const counts = ({ kind }: { kind: ChangeKind }) => grave.has(kind) || grave.has('any');
     if (!grave.has('none') && comparison.changes.some(counts)) process.exitCode = EXIT.failures;
   },

@@ -1,12 +1,10 @@
-import { join } from 'node:path';
 import type { CommandModule } from 'yargs';
-import { projectFolder } from '../../../setup/paths.mjs';
 import { coverageOf, isIncomplete, renderCoverage } from '../../../reports/coverage.ts';
 import { EXIT } from '../../../reports/exit-code.ts';
 import { didYouMean } from '../../runner/suggest.ts';
-import { readUncovered } from '../../runner/uncovered.ts';
 import { UsageError } from '../../target/errors.ts';
-import { listTests, listUapi } from '../test-list.ts';
+import { coverageGoal } from '../coverage-goal.ts';
+import { listTests } from '../test-list.ts';
 
 interface CoverageArguments {
   suite?: string;
@@ -49,8 +47,8 @@ export const coverage: CommandModule<object, CoverageArguments> = {
         didYouMean(suite, suites) || `give one of ${suites.join(', ')}`,
       );
     }
-    const reasons = readUncovered(join(projectFolder, 'expectations/uncovered.txt'));
-    const table = coverageOf(await listUapi(), tests, reasons, suite);
+    const { uapi, reasons } = await coverageGoal();
+    const table = coverageOf(uapi, tests, reasons, suite);
     process.stdout.write(json ? JSON.stringify(table, null, 2) + '\n' : renderCoverage(table));
     if (strict && isIncomplete(table)) process.exitCode = EXIT.failures;
   },

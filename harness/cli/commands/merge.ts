@@ -1,11 +1,17 @@
+import { join } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { worstExitCode } from '../../../reports/exit-code.ts';
 import { historyOf, renderHistory } from '../../../reports/history.ts';
 import { mergeRuns } from '../../../reports/merge.ts';
-import { makeResultsDirectory, readResults } from '../../../reports/results-directory.ts';
+import {
+  HTML_FILE,
+  makeResultsDirectory,
+  readResults,
+} from '../../../reports/results-directory.ts';
 import { findRuns } from '../../../reports/runs.ts';
 import { colorsFor } from '../../../reports/terminal/style.ts';
 import { renderSummary } from '../../../reports/terminal/summary.ts';
+import { writeOwnPage, writePage } from '../html-page.ts';
 
 interface MergeArguments {
   directories: string[];
@@ -36,15 +42,20 @@ export const merge: CommandModule<object, MergeArguments> = {
           'Ends with the exit code of the gravest.',
       ),
   handler: async ({ directories, results: wanted }) => {
-    const found = findRuns(directories).map(({ directory }) => directory);
+    const parts = findRuns(directories).map(({ directory }) => directory);
     const out = makeResultsDirectory(wanted, '', new Date());
-    const runs = await mergeRuns(found, out);
+    const runs = await mergeRuns(parts, out);
     const results = runs.map(readResults);
     const [only] = results;
     if (results.length === 1 && only) {
+      await writeOwnPage({ results: only, directory: out });
       process.stdout.write(renderSummary(only, out, colorsFor(process.stdout)));
     } else {
-      process.stdout.write(renderHistory(historyOf(findRuns([out])), false));
+      const found = findRuns([out]);
+      const page = join(out, HTML_FILE);
+      await writePage(page, found);
+      process.stdout.write(renderHistory(historyOf(found), false));
+      process.stdout.write(`HTML report: ${page}\n`);
     }
     process.exitCode = worstExitCode(results.map(({ run }) => run.exitCode));
   },

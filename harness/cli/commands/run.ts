@@ -10,6 +10,7 @@ import { parseShard, shardOf } from '../../runner/shard.ts';
 import { UsageError } from '../../target/errors.ts';
 import { targetNames } from '../choose-target.ts';
 import { executeRun, type Audience } from '../execute-run.ts';
+import { writeOwnPage } from '../html-page.ts';
 import { interruption } from '../interruption.ts';
 import { resumeRun } from '../resume-run.ts';
 import { checkRunArguments, RUN_OPTIONS, runBuilder, type RunArguments } from '../run-options.ts';
@@ -64,6 +65,7 @@ export const run: CommandModule<object, Arguments> = {
         args.resume === undefined
           ? await begin(args, audience)
           : await goOn(args, args.resume, audience);
+      await writeOwnPage({ results, directory });
       display.close();
       terminal.write(renderSummary(results, directory, colorsFor(terminal)));
       if (args.ktap) process.stdout.write(readKtap(directory));
