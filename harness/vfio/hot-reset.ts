@@ -10,13 +10,20 @@ import { Answer } from './answer.ts';
 import { fds, type Device } from './device.ts';
 import { ioctl } from './ioctl.ts';
 
+/** A function that a hot reset resets. */
+export interface AffectedFunction {
+  /** Number of its group; with VFIO_PCI_HOT_RESET_FLAG_DEV_ID its id in the iommufd, or VFIO_PCI_DEVID_*. */
+  id: number;
+  bdf: string;
+}
+
 /** What VFIO_DEVICE_GET_PCI_HOT_RESET_INFO tells, decoded as far as the buffer goes. */
 export interface HotResetInfo {
   argsz: number;
   flags: number;
   count: number;
   /** The functions that a hot reset of this device resets. */
-  devices: { group: number; bdf: string }[];
+  devices: AffectedFunction[];
   bytes: Buffer;
 }
 
@@ -40,7 +47,7 @@ export function tryGetHotResetInfo(device: Device, argsz: number): Answer<HotRes
   const room = result < 0 ? 0 : Math.floor((bytes.length - fixed) / element);
   const devices = Array.from({ length: Math.min(header.count, room) }, (_, index) => {
     const entry = vfio_pci_dependent_device.decode(bytes, fixed + index * element);
-    return { group: entry.group_id, bdf: bdf(entry.segment, entry.bus, entry.devfn) };
+    return { id: entry.group_id, bdf: bdf(entry.segment, entry.bus, entry.devfn) };
   });
   return new Answer(call, result, { ...header, devices, bytes });
 }
@@ -57,7 +64,8 @@ export function hotResetInfo(device: Device): HotResetInfo {
 const TRIES = 50;
 
 /**
- * VFIO_DEVICE_PCI_HOT_RESET, the caller showing the groups that it owns. The kernel takes the locks of all
+ * VFIO_DEVICE_PCI_HOT_RESET, the caller showing the groups that it owns; none for a device that was opened
+ * through its own node. The kernel takes the locks of all
  * functions only if they are free, and says EBUSY or EAGAIN if one is not: then it is tried again.
  */
 export function tryHotReset(

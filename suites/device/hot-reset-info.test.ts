@@ -8,6 +8,7 @@ import {
   tryHotReset,
   unbind,
   OWN_MACHINE,
+  type AffectedFunction,
   type Device,
   type PciFunction,
 } from '../../harness/testing/index.ts';
@@ -19,14 +20,14 @@ const ENTRY = 8;
 const SINGLE = ['edu-rp', 'e1000e', 'igb', 'nvme', 'virtio-net', 'switch-edu-a'];
 
 /** All functions on the bus of `pci`, as the hot reset info should list them. */
-function onTheBus(pci: PciFunction): { group: number; bdf: string }[] {
+function onTheBus(pci: PciFunction): AffectedFunction[] {
   return pci
-    .parent!.children.map((child) => ({ group: Number(child.group), bdf: child.bdf }))
+    .parent!.children.map((child) => ({ id: Number(child.group), bdf: child.bdf }))
     .sort((a, b) => a.bdf.localeCompare(b.bdf));
 }
 
 /** The functions that a hot reset of the device resets, sorted. */
-function listed(device: Device): { group: number; bdf: string }[] {
+function listed(device: Device): AffectedFunction[] {
   return hotResetInfo(device).devices.sort((a, b) => a.bdf.localeCompare(b.bdf));
 }
 
@@ -111,7 +112,7 @@ test(
   'behind a port of its own a device is reset alone, and named with its group',
   { covers: [VFIO_DEVICE_GET_PCI_HOT_RESET_INFO], source: INFO, devices: SINGLE, peer: ['A11'] },
   ({ device, pci }) => {
-    expect(listed(device)).toEqual([{ group: Number(pci.group), bdf: pci.bdf }]);
+    expect(listed(device)).toEqual([{ id: Number(pci.group), bdf: pci.bdf }]);
   },
 );
 
@@ -127,8 +128,8 @@ test(
     const functions = listed(device);
     expect(functions.length).toBe(2);
     expect(functions).toEqual(onTheBus(pci));
-    for (const { bdf, group } of functions) {
-      expect(groupMembers(String(group)).map((member) => member.bdf)).toContain(bdf);
+    for (const { bdf, id } of functions) {
+      expect(groupMembers(String(id)).map((member) => member.bdf)).toContain(bdf);
     }
   },
 );
