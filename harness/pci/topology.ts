@@ -111,11 +111,14 @@ export function groupMembers(group: string): PciFunction[] {
 
 /**
  * Walks `slot.function` steps down from the root bus: bus numbers are the firmware's choice, the
- * path is the machine's. Null if nothing is there.
+ * path is the machine's. The first step names the root bus if it is another than 0: `80:00.0`. Null if
+ * nothing is there.
  */
 export function functionAt(steps: readonly string[]): PciFunction | null {
   const [first, ...rest] = steps;
-  let found: PciFunction | null = new PciFunction(`0000:00:${first}`);
+  let found: PciFunction | null = new PciFunction(
+    first?.includes(':') ? `0000:${first}` : `0000:00:${first}`,
+  );
   for (const step of rest) {
     found = found.exists
       ? (found.children.find((child) => child.bdf.endsWith(`:${step}`)) ?? null)

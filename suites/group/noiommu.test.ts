@@ -1,26 +1,16 @@
-import { existsSync } from 'node:fs';
 import {
+  NOIOMMU,
   VFIO_CHECK_EXTENSION,
   VFIO_GROUP_FLAGS_VIABLE,
   VFIO_NOIOMMU_IOMMU,
   VFIO_SET_IOMMU,
   VFIO_TYPE1v2_IOMMU,
   OWN_MACHINE,
+  allowNoIommu,
   expect,
   moduleParameter,
-  setModuleParameter,
   test,
-  type Requirement,
 } from '../../harness/testing/index.ts';
-
-const PARAMETER = 'enable_unsafe_noiommu_mode';
-const NOIOMMU: Requirement = {
-  name: 'noiommu',
-  missing: () =>
-    existsSync(`/sys/module/vfio/parameters/${PARAMETER}`)
-      ? null
-      : 'the kernel has no no-IOMMU mode (CONFIG_VFIO_NOIOMMU)',
-};
 
 test(
   'group.noiommu.refused',
@@ -51,7 +41,7 @@ test(
     needs: [NOIOMMU],
   },
   ({ emptyContainer }) => {
-    expect(moduleParameter('vfio', PARAMETER)).toBe('N');
+    expect(moduleParameter('vfio', 'enable_unsafe_noiommu_mode')).toBe('N');
     expect(emptyContainer().checkExtension(VFIO_NOIOMMU_IOMMU)).toBe(0);
   },
 );
@@ -65,7 +55,7 @@ test(
     needs: [NOIOMMU, OWN_MACHINE],
   },
   ({ openGroup, emptyContainer, defer }) => {
-    defer(setModuleParameter('vfio', PARAMETER, 'Y'));
+    allowNoIommu({ defer });
     const container = emptyContainer();
     expect(container.checkExtension(VFIO_NOIOMMU_IOMMU)).toBe(1);
     expect(container.checkExtension(VFIO_TYPE1v2_IOMMU)).toBe(1);

@@ -56,6 +56,35 @@ describe('placing devices', () => {
   });
 });
 
+describe('a root bus of its own', () => {
+  const machine = {
+    ...MACHINES[0]!,
+    devices: [
+      {
+        at: '16.0',
+        device: 'pxb-pcie',
+        rootBus: '80',
+        behind: [
+          {
+            at: '00.0',
+            device: 'pcie-root-port',
+            behind: [{ at: '00.0', device: 'edu', role: 'e' }],
+          },
+        ],
+      },
+    ],
+  };
+
+  it('begins the paths of what is behind it', () => {
+    expect(placeDevices(machine).map(({ argument }) => argument)).toEqual([
+      'pxb-pcie,id=at-16_0,bus=pcie.0,addr=0x16.0x0,bus_nr=0x80',
+      'pcie-root-port,id=at-80_00_0,bus=at-16_0,addr=0x00.0x0,chassis=1,slot=1',
+      'edu,id=e,bus=at-80_00_0,addr=0x00.0x0',
+    ]);
+    expect(rolePaths(machine)).toEqual({ e: ['80:00.0', '00.0'] });
+  });
+});
+
 describe('the command lines', () => {
   const machine = MACHINES[0]!;
 

@@ -8,6 +8,8 @@ export interface MachineDevice {
   role?: string;
   /** Functions on the bus behind it: only ports and bridges have one. */
   behind?: MachineDevice[];
+  /** Number of the bus behind it, two hexadecimal digits, if it is a root bus: of `pxb-pcie` only. */
+  rootBus?: string;
 }
 
 /** A virtual machine as data: what QEMU emulates and how Linux is told to use it. */
@@ -32,7 +34,7 @@ export interface Machine {
 export interface PlacedDevice {
   id: string;
   role?: string;
-  /** `slot.function` steps from the root bus. */
+  /** `slot.function` steps from the root bus; a root bus other than 0 is named in the first: `80:00.0`. */
   path: string[];
   /** The value of QEMU's `-device`. */
   argument: string;
@@ -49,23 +51,28 @@ const PORTS = /^(pcie-root-port|ioh3420|xio3130-downstream)\b/;
 export function placeDevices(machine: Machine, optionRom = '@ROM@'): PlacedDevice[] {
   const placed: PlacedDevice[] = [];
   let slot = 0;
-  const place = (device: MachineDevice, bus: string, above: string[]): void => {
-    const path = [...above, device.at];
-    const id = device.role ?? `at-${path.join('-').replaceAll('.', '_')}`;
-    const numbers = PORTS.test(device.device) ? `,chassis=${++slot},slot=${slot}` : '';
+  const place = (device: MachineDevice, bus: string, above: string[], root = ''): void => {
+    const path = [...above, root + device.at];
+    const id = device.role ?? `at-${path.join('-').replace(/[.:]/g, '_')}`;
+    const chassis = PORTS.test(device.device) ? `,chassis=${++slot},slot=${slot}` : '';
+    const rootNumber = device.rootBus === undefined ? '' : `,bus_nr=0x${device.rootBus}`;
     placed.push({
       id,
       role: device.role,
       path,
-      argument: `${device.device.replace('@ROM@', optionRom)},id=${id},bus=${bus},addr=${qemuAddress(device.at)}${numbers}`,
+      argument: `${device.device.replace('@ROM@', optionRom)},id=${id},bus=${bus},addr=${qemuAddress(device.at)}${chassis}${rootNumber}`,
     });
-    for (const child of device.behind ?? []) place(child, id, path);
+    const { rootBus } = device;
+    for (const child of device.behind ?? []) {
+      if (rootBus === undefined) place(child, id, path);
+      else place(child, id, [], `${rootBus}:`);
+    }
   };
   for (const device of machine.devices) place(device, ROOT_BUS, []);
   return placed;
 }
 
-/** Role name → path of `slot.function` steps from the root bus. */
+/** Role name → path of its device, as in {@link PlacedDevice}. */
 export function rolePaths(machine: Machine): Record<string, string[]> {
   return Object.fromEntries(
     placeDevices(machine).flatMap(({ role, path }) => (role ? [[role, path]] : [])),

@@ -93,6 +93,19 @@ export const TEST_DEVICES: MachineDevice[] = [
     device: 'nvme,serial=vectors,max_ioqpairs=1,msix_qsize=1025',
     role: 'many-vectors',
   },
+  // A root bus that the IOMMU leaves alone: no-IOMMU mode is for devices like these.
+  {
+    at: '18.0',
+    device: 'pxb-pcie,bypass_iommu=on',
+    rootBus: '80',
+    behind: [
+      {
+        at: '00.0',
+        device: 'pcie-root-port,hotplug=off',
+        behind: [{ at: '00.0', device: EDU, role: 'no-iommu' }],
+      },
+    ],
+  },
 ];
 
 /** What test devices need besides `-device`. */
