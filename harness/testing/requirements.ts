@@ -1,5 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_PROBE } from '../abi/vfio.ts';
 import { isUnloadable, moduleAvailable } from '../kernel/modules.ts';
+import type { Device } from '../vfio/device.ts';
 import { ANY, functionInRole, hasAbility, ownsMachine } from './machine.ts';
 import type { Requirement } from './requirement.ts';
 
@@ -69,3 +71,14 @@ export const CDEV: Requirement = {
       ? null
       : 'the kernel has no VFIO device nodes (CONFIG_VFIO_DEVICE_CDEV) or no iommufd',
 };
+
+/** The export of BARs as dma-bufs: Linux 7.0 or later, with CONFIG_VFIO_PCI_DMABUF. For `require()`. */
+export function dmaBufExport(device: Device): Requirement {
+  return {
+    name: 'dma-buf export of BARs',
+    missing: () =>
+      device.tryFeature(VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_DMA_BUF).ok
+        ? null
+        : 'the kernel exports no BAR as dma-buf (CONFIG_VFIO_PCI_DMABUF)',
+  };
+}

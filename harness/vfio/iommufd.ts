@@ -4,6 +4,7 @@ import {
   IOMMU_DESTROY,
   IOMMU_IOAS_ALLOC,
   IOMMU_IOAS_MAP,
+  IOMMU_IOAS_MAP_FILE,
   IOMMU_IOAS_MAP_FIXED_IOVA,
   IOMMU_IOAS_MAP_READABLE,
   IOMMU_IOAS_MAP_WRITEABLE,
@@ -11,10 +12,13 @@ import {
   iommu_destroy,
   iommu_ioas_alloc,
   iommu_ioas_map,
+  iommu_ioas_map_file,
   iommu_ioas_unmap,
 } from '../abi/iommufd.ts';
 import { Answer } from './answer.ts';
 import { ioctl } from './ioctl.ts';
+
+const MAP_FLAGS = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE;
 
 /** An open /dev/iommu (Documentation/userspace-api/iommufd.rst), as far as VFIO users need it. */
 export class Iommufd {
@@ -58,10 +62,30 @@ export class Iommufd {
       IOMMU_IOAS_MAP,
       iommu_ioas_map.encode({
         size: iommu_ioas_map.size,
-        flags: IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE,
+        flags: MAP_FLAGS,
         ioas_id: ioas,
         __reserved: 0,
         user_va: vaddr,
+        length: size,
+        iova,
+      }),
+    );
+  }
+
+  /** Maps a memfd or dma-buf from byte `start` on at a given IOVA, readable and writable. */
+  tryMapFile(
+    ioas: number,
+    { iova, fd, start = 0n, size }: { iova: bigint; fd: number; start?: bigint; size: bigint },
+  ): Answer {
+    return ioctl(
+      this.fd,
+      IOMMU_IOAS_MAP_FILE,
+      iommu_ioas_map_file.encode({
+        size: iommu_ioas_map_file.size,
+        flags: MAP_FLAGS,
+        ioas_id: ioas,
+        fd,
+        start,
         length: size,
         iova,
       }),

@@ -12,16 +12,17 @@ import {
   VFIO_DEVICE_FEATURE_GET,
   VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FEATURE_SET,
+  dmaBufExport,
   enableDevice,
   expect,
   require,
   setMemoryEnabled,
   sys,
   test,
-  vfio_device_feature_dma_buf,
+  tryExportDmaBuf,
   type Answer,
   type Device,
-  type Requirement,
+  type DmaBufExport,
 } from '../../harness/testing/index.ts';
 
 const DMABUF = 'drivers/vfio/pci/vfio_pci_dmabuf.c vfio_pci_core_feature_dma_buf()';
@@ -31,45 +32,11 @@ const COVERS = [VFIO_DEVICE_FEATURE.value('VFIO_DEVICE_FEATURE_DMA_BUF')];
 const PAGE = 4096n;
 const SHARED = 2;
 
-/** Ranges of a region to export; what is left out gets the value of a correct call. */
-interface DmaBuf {
-  region?: number;
-  ranges: readonly (readonly [offset: bigint, length: bigint])[];
-  openFlags?: number;
-  flags?: number;
-  count?: number;
-  argsz?: number;
-}
-
-/** VFIO_DEVICE_FEATURE_GET of a dma-buf; the result is its fd. */
 function tryExport(
   device: Device,
-  { region = SHARED, ranges, openFlags = O_CLOEXEC | O_RDWR, flags = 0, count, argsz }: DmaBuf,
+  { region = SHARED, ...options }: Omit<DmaBufExport, 'region'> & { region?: number },
 ): Answer<Buffer> {
-  const header = vfio_device_feature_dma_buf.encode({
-    region_index: region,
-    open_flags: openFlags,
-    flags,
-    nr_ranges: count ?? ranges.length,
-  });
-  const list = Buffer.alloc(ranges.length * 16);
-  ranges.forEach(([offset, length], index) => {
-    list.writeBigUInt64LE(offset, index * 16);
-    list.writeBigUInt64LE(length, index * 16 + 8);
-  });
-  const feature = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF;
-  return device.tryFeature(feature, Buffer.concat([header, list]), argsz);
-}
-
-/** A kernel with the feature: 7.0 or later, with CONFIG_VFIO_PCI_DMABUF. */
-function supported(device: Device): Requirement {
-  return {
-    name: 'dma-buf export of BARs',
-    missing: () =>
-      device.tryFeature(VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_DMA_BUF).ok
-        ? null
-        : 'the kernel exports no BAR as dma-buf (CONFIG_VFIO_PCI_DMABUF)',
-  };
+  return tryExportDmaBuf(device, { region, ...options });
 }
 
 /** What /proc tells of a dma-buf fd. */
@@ -91,7 +58,7 @@ test(
     devices: ['ivshmem', 'igb'],
   },
   ({ device }) => {
-    require(supported(device));
+    require(dmaBufExport(device));
     const ask = (flags: number) =>
       device.tryFeature(flags | VFIO_DEVICE_FEATURE_DMA_BUF, Buffer.alloc(64));
     expect(ask(VFIO_DEVICE_FEATURE_PROBE | VFIO_DEVICE_FEATURE_GET)).toSucceed(0);
@@ -106,7 +73,7 @@ test(
   'ranges of a BAR become one dma-buf of the size of all of them',
   { covers: COVERS, source: DMABUF, since: '7.0', device: 'ivshmem' },
   ({ device, defer }) => {
-    require(supported(device));
+    require(dmaBufExport(device));
     enableDevice(device);
     const { size } = device.region(SHARED).info;
     const cases: [bigint, bigint][][] = [
@@ -140,7 +107,7 @@ test(
   'the fd is opened with the flags asked for',
   { covers: COVERS, source: DMABUF, since: '7.0', device: 'ivshmem' },
   ({ device, defer }) => {
-    require(supported(device));
+    require(dmaBufExport(device));
     for (const [openFlags, descriptor] of [
       [O_RDWR | O_CLOEXEC, FD_CLOEXEC],
       [O_RDWR, 0],
@@ -169,7 +136,7 @@ test(
     device: 'ivshmem',
   },
   ({ device }) => {
-    require(supported(device));
+    require(dmaBufExport(device));
     const { size } = device.region(SHARED).info;
     const bad: (readonly [bigint, bigint])[][] = [
       [],
@@ -213,7 +180,7 @@ test(
     device: 'igb',
   },
   ({ device }) => {
-    require(supported(device));
+    require(dmaBufExport(device));
     const ranges = [[0n, PAGE]] as const;
     expect(tryExport(device, { region: 0, ranges, flags: 1 })).toFailWith('EINVAL');
     expect(tryExport(device, { region: 0, ranges, argsz: 8 + 15 })).toFailWith('EINVAL');
@@ -238,7 +205,7 @@ test(
     device: 'igb',
   },
   ({ device }) => {
-    require(supported(device));
+    require(dmaBufExport(device));
     expect(tryExport(device, { region: 2, ranges: [[0n, PAGE]] })).toFailWith('EINVAL');
   },
 );
@@ -255,7 +222,7 @@ test(
   ({ container, group, pci, openDevice, defer }) => {
     void container;
     const first = openDevice(group, pci.bdf);
-    require(supported(first));
+    require(dmaBufExport(first));
     const fds = [0n, PAGE].map((offset) => tryExport(first, { ranges: [[offset, PAGE]] }).must());
     const [kept, early] = fds as [number, number];
     defer(() => sys.close(kept));
@@ -278,7 +245,7 @@ test(
     device: 'ivshmem',
   },
   ({ device, defer, map }) => {
-    require(supported(device));
+    require(dmaBufExport(device));
     enableDevice(device);
     const mapping = map(device.region(SHARED), { size: PAGE });
     const before = tryExport(device, { ranges: [[0n, PAGE]] }).must();
