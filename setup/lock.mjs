@@ -60,13 +60,15 @@ function liveHolder(file) {
 
 /**
  * @param {number} pid
- * @returns {string} the process's start in clock ticks since boot, empty if there is none
+ * @returns {string} the process's start in clock ticks since boot, empty if it has ended
  */
-function startTime(pid) {
+export function startTime(pid) {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     // The command's name, in parentheses, may itself hold spaces and parentheses.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    // A zombie has ended and only waits for its parent.
+    return fields[0] === 'Z' ? '' : (fields[19] ?? '');
   } catch {
     return '';
   }

@@ -7,6 +7,7 @@ import { MACHINES } from '../target/vm/machines.ts';
 import type { Target } from '../target/target.ts';
 import { didYouMean } from '../runner/suggest.ts';
 import { UsageError } from '../target/errors.ts';
+import { agreeTo } from './agreement.ts';
 import type { RunArguments } from './run-options.ts';
 
 const DEFAULT_MACHINE = MACHINES[0]?.name ?? 'default';
@@ -71,7 +72,15 @@ export async function prepareTarget(
   lane = 0,
   bootTimeoutMs?: number,
 ): Promise<Target> {
-  if (args.device) return prepareLocal({ devices: args.device, resultsDir });
+  if (args.device) {
+    return prepareLocal({
+      devices: args.device,
+      force: args.force,
+      agree: (plan) => agreeTo(plan, args.yes),
+      note: progress,
+      resultsDir,
+    });
+  }
   return prepareVm(
     {
       kernel: args.kernel ?? DEFAULT_KERNEL,

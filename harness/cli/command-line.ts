@@ -11,6 +11,7 @@ import { list } from './commands/list.ts';
 import { merge } from './commands/merge.ts';
 import { report } from './commands/report.ts';
 import { reproduce } from './commands/reproduce.ts';
+import { restore } from './commands/restore.ts';
 import { run } from './commands/run.ts';
 import { show } from './commands/show.ts';
 import { triage } from './commands/triage.ts';
@@ -28,6 +29,7 @@ const COMMANDS = [
   show,
   coverage,
   devices,
+  restore,
   kernels,
   merge,
   report,

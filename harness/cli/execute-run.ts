@@ -10,6 +10,7 @@ import { planRun } from '../runner/plan.ts';
 import { run } from '../runner/run.ts';
 import type { Target } from '../target/target.ts';
 import { machineCount, prepareTarget, targetNames } from './choose-target.ts';
+import { giveBack } from './giving-back.ts';
 import { programVersion, runInvocation } from './program.ts';
 import { rerunOptions, type RunArguments } from './run-options.ts';
 
@@ -37,47 +38,54 @@ export interface Audience {
 export async function executeRun(planned: PlannedRun, audience: Audience): Promise<RunResults> {
   const { args, tests, shard, directory } = planned;
   const count = machineCount(args, shard?.ids.length ?? tests.length);
-  let targets: [Target, ...Target[]];
   try {
-    targets = await prepareTargets(args, count, directory, audience.note);
-  } catch (error) {
+    return await onTargets(args, count, directory, audience.note, (targets) => {
+      if (args.results === undefined) pointLatest(directory);
+      const [target] = targets;
+      const begin = planRun({
+        target,
+        tests,
+        ...(shard && { shard }),
+        expectationsDirectory: join(projectFolder, 'expectations'),
+        kernel: target.describe()['kernel'] ?? release(),
+        machine: targetNames(args).machine,
+        version: programVersion(),
+        command: planned.command,
+        rerun: rerunCommand(args),
+        timeoutScale: args['timeout-scale'],
+        seed: planned.seed,
+      });
+      return run(begin, { targets, directory, ...limits(args), ...audience });
+    });
+  } finally {
     try {
       rmdirSync(directory);
     } catch {
-      // Something is in it already: it stays.
+      // There is something in it: it stays.
     }
-    throw error;
   }
-  if (args.results === undefined) pointLatest(directory);
-  const [target] = targets;
-  const begin = planRun({
-    target,
-    tests,
-    ...(shard && { shard }),
-    expectationsDirectory: join(projectFolder, 'expectations'),
-    kernel: target.describe()['kernel'] ?? release(),
-    machine: targetNames(args).machine,
-    version: programVersion(),
-    command: planned.command,
-    rerun: rerunCommand(args),
-    timeoutScale: args['timeout-scale'],
-    seed: planned.seed,
-  });
-  return run(begin, { targets, directory, ...limits(args), ...audience });
 }
 
-/** Prepares as many machines as are to share the tests; they differ in nothing but their files' names. */
-export async function prepareTargets(
+/**
+ * Prepares as many machines as are to share the tests, which differ in nothing but their files'
+ * names, and gives back at the end what was taken for them.
+ */
+export async function onTargets<Result>(
   args: RunArguments,
   count: number,
   directory: string,
   note: (text: string) => void,
-): Promise<[Target, ...Target[]]> {
+  use: (targets: [Target, ...Target[]]) => Promise<Result>,
+): Promise<Result> {
   const targets: [Target, ...Target[]] = [await prepareTarget(args, directory, note)];
-  for (let lane = 1; lane < count; lane++) {
-    targets.push(await prepareTarget(args, directory, () => undefined, lane));
+  try {
+    for (let lane = 1; lane < count; lane++) {
+      targets.push(await prepareTarget(args, directory, () => undefined, lane));
+    }
+    return await use(targets);
+  } finally {
+    giveBack(targets);
   }
-  return targets;
 }
 
 /** When a run is given up. */

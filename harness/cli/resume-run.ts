@@ -4,7 +4,7 @@ import { readResults } from '../../reports/results-directory.ts';
 import type { RunResults } from '../../reports/results.ts';
 import { resume } from '../runner/run.ts';
 import { machineCount } from './choose-target.ts';
-import { limits, prepareTargets, type Audience } from './execute-run.ts';
+import { limits, onTargets, type Audience } from './execute-run.ts';
 import { recordedOptions } from './recorded-options.ts';
 
 /**
@@ -21,17 +21,9 @@ export async function resumeRun(directory: string, audience: Audience): Promise<
   const path = join(directory, JOURNAL_FILE);
   mendJournal(path);
   const args = recordedOptions(run.command);
-  const targets = await prepareTargets(
-    args,
-    machineCount(args, run.notRun.length),
-    directory,
-    audience.note,
-  );
+  const count = machineCount(args, run.notRun.length);
   const command = ['vfio-conformance', ...process.argv.slice(2)];
-  return resume(readJournal(path), command, {
-    targets,
-    directory,
-    ...limits(args),
-    ...audience,
-  });
+  return onTargets(args, count, directory, audience.note, (targets) =>
+    resume(readJournal(path), command, { targets, directory, ...limits(args), ...audience }),
+  );
 }

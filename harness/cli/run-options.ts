@@ -60,10 +60,22 @@ export const RUN_OPTIONS = {
     group: VM_GROUP,
   },
   device: {
-    describe: 'PCI address of an unused device, bound to vfio-pci (repeatable)',
+    describe: 'PCI address of an unused device; it is given back at the end (repeatable)',
     type: 'string',
     array: true,
     nargs: 1,
+    group: LOCAL_GROUP,
+  },
+  yes: {
+    describe: 'agree beforehand to what the run does to this machine: for CI',
+    type: 'boolean',
+    default: false,
+    group: LOCAL_GROUP,
+  },
+  force: {
+    describe: 'take a device that is in use, where no data and no login can be lost',
+    type: 'boolean',
+    default: false,
     group: LOCAL_GROUP,
   },
   'timeout-scale': {

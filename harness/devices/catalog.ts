@@ -1,21 +1,8 @@
+import { DEVICE_KINDS } from '../protocol/device-kinds.ts';
 import type { PciFunction } from '../pci/topology.ts';
-
-/** Kinds of devices that tests know by name, by vendor and device id. */
-const KINDS: Readonly<Record<string, string>> = {
-  '1234:11e8': 'edu',
-  '1b36:0005': 'pci-testdev',
-  '8086:10d3': 'e1000e',
-  '8086:10c9': 'igb',
-  '8086:10ca': 'igb-vf',
-  '1b36:0010': 'nvme',
-  '1af4:1110': 'ivshmem-doorbell',
-  '1af4:1041': 'virtio-net',
-  '1af4:1042': 'virtio-blk',
-  '1b36:000d': 'qemu-xhci',
-};
 
 /** The kind of a device, or `other`. */
 export function kindOf(pci: PciFunction): string {
   const hex = (value: number) => value.toString(16).padStart(4, '0');
-  return KINDS[`${hex(pci.vendor)}:${hex(pci.device)}`] ?? 'other';
+  return DEVICE_KINDS[`${hex(pci.vendor)}:${hex(pci.device)}`] ?? 'other';
 }

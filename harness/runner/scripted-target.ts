@@ -46,6 +46,10 @@ export class ScriptedTarget implements Target {
     return { target: this.name };
   }
 
+  release(): string[] {
+    return [];
+  }
+
   async start(work: Work, handlers: SessionHandlers): Promise<Session> {
     const { tests } = work;
     this.works.push(work);

@@ -19,7 +19,8 @@ export function spawnDependent(command: string, args: string[], stdio: StdioOpti
   child.on('close', () => running.delete(child));
   if (!watching) {
     watching = true;
-    process.on('exit', () => {
+    // First of all: whoever puts devices back at the exit waits for those that have them open.
+    process.prependListener('exit', () => {
       for (const one of running) one.kill('SIGKILL');
     });
   }

@@ -50,6 +50,11 @@ export interface Target {
   /** Factor on every time limit: slow emulation, debug kernels. */
   readonly timeoutScale: number;
   start(work: Work, handlers: SessionHandlers): Promise<Session>;
+  /**
+   * Gives back what was taken for this target, when no session is left. Safe to call twice.
+   * @returns what could not be put back, in words
+   */
+  release(): string[];
 }
 
 export type { Assignment, Reply, WorkerEvent };

@@ -2,13 +2,14 @@ import { existsSync, readFileSync } from 'node:fs';
 import { VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_PROBE } from '../abi/vfio.ts';
 import { isUnloadable, moduleAvailable } from '../kernel/modules.ts';
 import type { Device } from '../vfio/device.ts';
+import { NEEDS } from '../protocol/needs.ts';
 import { ANY, functionInRole, hasAbility, ownsMachine } from './machine.ts';
 import type { Requirement } from './requirement.ts';
 
 /** A device in a role. */
 export function deviceRole(role: string): Requirement {
   return {
-    name: role === ANY ? 'a PCI device for VFIO' : `device ${role}`,
+    name: role === ANY ? NEEDS.anyDevice : NEEDS.device(role),
     missing: () =>
       functionInRole(role)
         ? null
@@ -18,14 +19,14 @@ export function deviceRole(role: string): Requirement {
 
 /** The right to rebind any device: only on a machine of the tests' own. */
 export const OWN_MACHINE: Requirement = {
-  name: 'a machine of its own (VM)',
+  name: NEEDS.ownMachine,
   missing: () => (ownsMachine() ? null : 'it rebinds devices: runs in the VM only'),
 };
 
 /** Something that only the outside of the guest can do. */
 export function ability(name: string): Requirement {
   return {
-    name: `outside help: ${name}`,
+    name: NEEDS.outside(name),
     missing: () => (hasAbility(name) ? null : `the target cannot do '${name}' from outside`),
   };
 }

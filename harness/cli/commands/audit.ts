@@ -10,6 +10,8 @@ import { audit as auditTests } from '../../runner/audit.ts';
 import { readAuditExceptions } from '../../runner/audit-exceptions.ts';
 import { selectTests } from '../../runner/select.ts';
 import { prepareTarget, targetNames } from '../choose-target.ts';
+import type { Target } from '../../target/target.ts';
+import { giveBack } from '../giving-back.ts';
 import { interruption } from '../interruption.ts';
 import { checkRunArguments, runBuilder, type RunArguments } from '../run-options.ts';
 import { listTests } from '../test-list.ts';
@@ -42,9 +44,10 @@ export const audit: CommandModule<object, AuditArguments> = {
     const signals = interruption((name) => process.stderr.write(`${name}: ending the audit\n`));
     const directory = makeResultsDirectory(args.results, `audit-${names.kernel}`, new Date());
     const journal = new Journal(join(directory, JOURNAL_FILE));
+    let target: Target | undefined;
     try {
       const say = (text: string) => process.stderr.write(`${text}\n`);
-      const target = await prepareTarget(args, directory, say);
+      target = await prepareTarget(args, directory, say);
       let done = 0;
       const audits = await auditTests({
         target,
@@ -68,6 +71,7 @@ export const audit: CommandModule<object, AuditArguments> = {
       if (percentNoticed(audits) < args['at-least']) process.exitCode = EXIT.failures;
     } finally {
       journal.close();
+      if (target) giveBack([target]);
       signals.release();
     }
   },

@@ -15,13 +15,14 @@ import { runBenches, type BenchSide } from '../../runner/bench.ts';
 import { selectTests } from '../../runner/select.ts';
 import { UsageError } from '../../target/errors.ts';
 import { prepareTarget, targetNames } from '../choose-target.ts';
+import { giveBack } from '../giving-back.ts';
 import { interruption } from '../interruption.ts';
 import { programVersion } from '../program.ts';
 import { RUN_OPTIONS, checkRunArguments, type RunArguments } from '../run-options.ts';
 import { listBenches } from '../test-list.ts';
 import { THRESHOLD_OPTION, checkThreshold } from '../threshold.ts';
 
-const { machine, modules, append, device, results, quiet } = RUN_OPTIONS;
+const { machine, modules, append, device, yes, force, results, quiet } = RUN_OPTIONS;
 
 const METHOD_GROUP = 'The method:';
 
@@ -48,6 +49,8 @@ const BENCH_OPTIONS = {
   append,
   'qemu-arg': RUN_OPTIONS['qemu-arg'],
   device,
+  yes,
+  force,
   'timeout-scale': RUN_OPTIONS['timeout-scale'],
   results,
   quiet,
@@ -122,8 +125,8 @@ export const bench: CommandModule<object, BenchArguments> = {
     const directory = makeResultsDirectory(args.results, label, new Date());
     const say = (text: string) => process.stderr.write(`${text}\n`);
     const signals = interruption((name) => say(`${name}: ending the measurement`));
+    const sides: BenchSide[] = [];
     try {
-      const sides: BenchSide[] = [];
       const id = randomBytes(8).toString('hex');
       for (const [side, run] of runs.entries()) {
         const place = runs.length === 1 ? directory : sideDirectory(directory, side, names[side]!);
@@ -155,6 +158,7 @@ export const bench: CommandModule<object, BenchArguments> = {
       });
       report(measured, sides, directory, baseline, args.threshold);
     } finally {
+      giveBack(sides.map(({ target }) => target));
       signals.release();
     }
   },

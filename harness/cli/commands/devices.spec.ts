@@ -5,29 +5,40 @@ describe('devices', () => {
   const one = {
     bdf: '0000:02:00.0',
     id: '8086:10c9',
+    name: 'Intel 82576',
     class: '0200',
-    driver: 'vfio-pci',
+    driver: 'igb',
     iommuGroup: 2,
     groupMates: [],
     reset: ['flr', 'bus'],
-    obstacles: [],
+    uses: [],
+    obstacle: null,
+    suites: { container: 3, irq: 2 },
   };
 
-  it('says which of them could be tested, and what hinders the others', () => {
-    const [head, yes, no] = renderDevices([
-      one,
-      {
-        ...one,
-        bdf: '0000:03:00.0',
-        driver: null,
-        iommuGroup: null,
-        reset: [],
-        obstacles: ['a', 'b'],
-      },
-    ]).split('\n');
-    expect(head).toMatch(/^device .* run --device$/);
-    expect(yes).toMatch(/^0000:02:00\.0 +8086:10c9 +0200 +2 +vfio-pci +flr bus +yes$/);
-    expect(no).toMatch(/^0000:03:00\.0 .* - +- +- +no: a; b$/);
+  it('says how each of them could be tested, and what hinders the others', () => {
+    const used = {
+      ...one,
+      bdf: '0000:03:00.0',
+      groupMates: ['0000:03:00.1'],
+      uses: ['eth0 is up'],
+    };
+    const hopeless = { ...one, bdf: '0000:04:00.0', driver: null, iommuGroup: null, obstacle: 'x' };
+    const bridge = { ...one, bdf: '0000:00:01.0', class: '0604' };
+    const text = renderDevices([bridge, one, used, hopeless]);
+    expect(text.split('\n').map((line) => line.trim())).toEqual([
+      'device        id         driver  group  reset    name',
+      '0000:02:00.0  8086:10c9  igb     2      flr bus  Intel 82576',
+      'tests: container 3, irq 2',
+      'vfio-conformance run --device 0000:02:00.0',
+      '0000:03:00.0  8086:10c9  igb     2      flr bus  Intel 82576',
+      'shares its group with 0000:03:00.1',
+      'in use: eth0 is up',
+      'tests: container 3, irq 2',
+      '0000:04:00.0  8086:10c9  -       -      flr bus  Intel 82576',
+      'cannot be tested: x',
+      '',
+    ]);
   });
 
   it('says what to do where there are none', () => {

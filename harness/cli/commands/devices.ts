@@ -1,45 +1,103 @@
 import type { CommandModule } from 'yargs';
-import { readPciInventory, type PciFunction } from '../../target/local/pci-inventory.ts';
+import { colorsFor } from '../../../reports/terminal/style.ts';
+import { untestable } from '../../target/local/choose-devices.ts';
+import { leftoverPlans } from '../../target/local/leftovers.ts';
+import { isBridge, readPciInventory, type PciFunction } from '../../target/local/pci-inventory.ts';
+import { readUses } from '../../target/local/use.ts';
+import { suitesFor } from '../suites-for.ts';
+import { listTests } from '../test-list.ts';
+
+/** A function with all that decides whether and how it can be tested. */
+export interface DeviceRow extends PciFunction {
+  /** What uses it and the others of its group now, in words. */
+  uses: string[];
+  /** Why it cannot be tested as the machine is, whoever uses it; null if it can. */
+  obstacle: string | null;
+  /** Tests that it could serve, by suite. */
+  suites: Record<string, number>;
+}
 
 export const devices: CommandModule<object, { json: boolean }> = {
   command: 'devices',
-  describe: "print this machine's PCI devices, IOMMU groups and drivers, and what could be tested",
+  describe: "print this machine's PCI devices, what uses them, and how they could be tested",
   builder: (yargs) =>
     yargs
       .option('json', { describe: 'as a JSON array', type: 'boolean', default: false })
       .example('$0 devices', 'what `run --device BDF` could take here'),
-  handler: ({ json }) => {
-    const functions = readPciInventory();
-    process.stdout.write(
-      json ? JSON.stringify(functions, null, 2) + '\n' : renderDevices(functions),
-    );
+  handler: async ({ json }) => {
+    const rows = await readRows();
+    if (json) {
+      process.stdout.write(JSON.stringify(rows, null, 2) + '\n');
+      return;
+    }
+    process.stdout.write(renderDevices(rows, colorsFor(process.stdout).bold));
+    for (const { madeAt } of leftoverPlans())
+      process.stdout.write(
+        `\nThe run of ${madeAt} was killed and has not given its devices back: vfio-conformance restore\n`,
+      );
   },
 };
 
-export function renderDevices(functions: PciFunction[]): string {
-  if (functions.length === 0) {
+async function readRows(): Promise<DeviceRow[]> {
+  const functions = readPciInventory();
+  const uses = readUses(functions);
+  const tests = await listTests();
+  return functions.map((one) => {
+    const obstacle = untestable(one)?.what ?? null;
+    return {
+      ...one,
+      uses: [one.bdf, ...one.groupMates].flatMap((bdf) =>
+        (uses.get(bdf) ?? []).map(({ what }) => (bdf === one.bdf ? what : `${bdf}: ${what}`)),
+      ),
+      obstacle,
+      suites: obstacle === null ? suitesFor(one, tests) : {},
+    };
+  });
+}
+
+/** Bridges are left out: they stay with the kernel. */
+export function renderDevices(
+  rows: readonly DeviceRow[],
+  bold: (text: string) => string = String,
+): string {
+  if (rows.length === 0)
     return 'This machine shows no PCI devices. `vfio-conformance run` tests in a virtual machine.\n';
-  }
-  const rows = [
-    ['device', 'id', 'class', 'group', 'driver', 'reset', 'to be tested with run --device'],
-    ...functions.map((one) => [
-      one.bdf,
-      one.id,
-      one.class,
-      one.iommuGroup === null ? '-' : String(one.iommuGroup),
-      one.driver ?? '-',
-      one.reset.join(' ') || '-',
-      one.obstacles.length === 0 ? 'yes' : `no: ${one.obstacles.join('; ')}`,
+  const endpoints = rows.filter((row) => !isBridge(row));
+  const table = [
+    ['device', 'id', 'driver', 'group', 'reset', 'name'],
+    ...endpoints.map((row) => [
+      row.bdf,
+      row.id,
+      row.driver ?? '-',
+      row.iommuGroup === null ? '-' : String(row.iommuGroup),
+      row.reset.join(' ') || '-',
+      row.name,
     ]),
   ];
-  const widths = rows[0]?.map((_, column) =>
-    Math.max(...rows.map((row) => row[column]?.length ?? 0)),
+  const widths = table[0]!.map((_, column) =>
+    Math.max(...table.map((cells) => cells[column]!.length)),
   );
-  const lines = rows.map((row) =>
-    row
-      .map((cell, column) => cell.padEnd(widths?.[column] ?? 0))
+  const [head = '', ...lines] = table.map((cells) =>
+    cells
+      .map((cell, column) => cell.padEnd(widths[column]!))
       .join('  ')
       .trimEnd(),
   );
-  return lines.join('\n') + '\n';
+  const indent = ' '.repeat(widths[0]! + 2);
+  const blocks = endpoints.map((row, index) =>
+    [bold(lines[index]!), ...details(row).map((line) => indent + line)].join('\n'),
+  );
+  return [head, ...blocks].join('\n') + '\n';
+}
+
+/** What does not fit into columns: why a device cannot be had, or how it can. */
+function details(row: DeviceRow): string[] {
+  if (row.obstacle !== null) return [`cannot be tested: ${row.obstacle}`];
+  const lines: string[] = [];
+  if (row.groupMates.length > 0) lines.push(`shares its group with ${row.groupMates.join(', ')}`);
+  lines.push(...row.uses.map((use) => `in use: ${use}`));
+  const suites = Object.entries(row.suites).map(([name, count]) => `${name} ${count}`);
+  lines.push(`tests: ${suites.join(', ')}`);
+  if (row.uses.length === 0) lines.push(`vfio-conformance run --device ${row.bdf}`);
+  return lines;
 }

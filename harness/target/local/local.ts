@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { createWriteStream, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { createWriteStream, rmSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { release } from 'node:os';
 import { join } from 'node:path';
@@ -22,12 +22,11 @@ import {
   type Target,
 } from '../target.ts';
 import { parseWorkerLine } from '../worker-line.ts';
-import { usableDevices } from './in-use.ts';
+import { namesIn, readText } from './files.ts';
+import { takeDevices, type TakeOptions } from './taking.ts';
 
 /** What `vfio-conformance run --device` lets the user choose. */
-export interface LocalOptions {
-  /** Devices bound to vfio-pci, which nobody uses. */
-  devices: string[];
+export interface LocalOptions extends TakeOptions {
   /** The worker's own output goes to `console.log` here. */
   resultsDir: string;
 }
@@ -38,16 +37,19 @@ const UNKILLABLE_MS = 30_000;
 const TAIL = 60;
 
 /**
- * This machine as the target.
- * @throws UsageError if a device is not there, not bound to vfio-pci or in use
+ * This machine as the target: takes the devices, which {@link Target.release} gives back.
+ * @throws UsageError if a device is not there or in use, or if the user declines
  */
-export function prepareLocal(options: LocalOptions): Target {
-  const devices = usableDevices(options.devices).map(({ bdf }) => bdf);
+export async function prepareLocal(options: LocalOptions): Promise<Target> {
+  const taken = await takeDevices(options);
+  const devices = taken.bdfs;
   const blackBox = { path: join(options.resultsDir, 'black-box'), size: BLACK_BOX_SIZE };
+  const assignment = { mode: 'local' as const, roles: {}, devices, abilities: [], blackBox };
   return {
     name: 'local',
     timeoutScale: 1,
-    assignment: { mode: 'local', roles: {}, devices, abilities: [], blackBox },
+    assignment,
+    release: () => taken.giveBack(),
     describe: () => ({
       target: 'local',
       kernel: release(),
@@ -76,7 +78,7 @@ export function prepareLocal(options: LocalOptions): Target {
           type: 'assignment',
           protocol: PROTOCOL_VERSION,
           ...work,
-          ...this.assignment,
+          ...assignment,
         }),
       );
       return Promise.resolve(session);
@@ -179,20 +181,4 @@ class LocalSession implements Session {
 function refusal(seq: number, action: string): string {
   const error = `${action}: not possible on the local target`;
   return encodeLine({ type: 'reply', seq, ok: false, error });
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder);
-  } catch {
-    return [];
-  }
-}
-
-function readText(path: string): string {
-  try {
-    return readFileSync(path, 'utf8').trim();
-  } catch {
-    return '';
-  }
 }

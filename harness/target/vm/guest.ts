@@ -133,6 +133,11 @@ class VmTarget implements Target {
     };
   }
 
+  /** A guest leaves nothing behind. */
+  release(): string[] {
+    return [];
+  }
+
   async start(work: Work, handlers: SessionHandlers): Promise<Session> {
     const options = this.#options;
     const folder = socketFolder();

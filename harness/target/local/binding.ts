@@ -1,0 +1,79 @@
+import { existsSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { SetupError } from '../errors.ts';
+import {
+  bindToVfio,
+  captureState,
+  devicePath,
+  differences,
+  driverOf,
+  putBack,
+  VFIO_PCI,
+  type DeviceState,
+} from './device-state.ts';
+import { linkName } from './files.ts';
+import { isFromEarlierBoot, removePlan, type Plan, type StoredPlan } from './plan-store.ts';
+import { groupNode, readOpenNodes } from './use-nodes.ts';
+
+/** A worker that was killed may need this long to let go of a device. */
+const LETTING_GO_MS = 30_000;
+const LOOK_EVERY_MS = 100;
+
+/** Loads vfio-pci if it is neither loaded nor built in. @throws SetupError without it */
+export function loadVfioPci(): void {
+  if (existsSync(`/sys/bus/pci/drivers/${VFIO_PCI}`)) return;
+  try {
+    execFileSync('modprobe', [VFIO_PCI], { stdio: ['ignore', 'ignore', 'pipe'] });
+  } catch (error) {
+    throw new SetupError(
+      `the kernel has no ${VFIO_PCI}: ${(error as Error).message}`,
+      'use a kernel with CONFIG_VFIO_PCI',
+    );
+  }
+}
+
+/** Gives all devices of a plan, which lies on the disk already, to vfio-pci. */
+export function bindAll(plan: Plan): void {
+  for (const { bdf } of plan.devices) bindToVfio(bdf);
+  for (const { bdf } of plan.devices) {
+    if (driverOf(bdf) !== VFIO_PCI)
+      throw new SetupError(`${bdf} did not stay with ${VFIO_PCI}`, '`dmesg` may say why');
+  }
+}
+
+/**
+ * Puts back all that a plan names and removes the plan; a plan that cannot be put back stays. Both
+ * the end of a run and `vfio-conformance restore` come here, as often as they like.
+ * @returns what could not be put back, in words
+ */
+export function restorePlan({ file, plan }: StoredPlan): string[] {
+  // Drivers, overrides and attributes are the kernel's memory: a boot has put them back.
+  const problems = isFromEarlierBoot(plan) ? [] : plan.devices.flatMap(restoreDevice);
+  if (problems.length === 0) removePlan(file);
+  return problems;
+}
+
+function restoreDevice(wanted: DeviceState): string[] {
+  const { bdf } = wanted;
+  const say = (text: string): string => `${bdf}: ${text}`;
+  try {
+    if (!existsSync(devicePath(bdf))) writeFileSync('/sys/bus/pci/rescan', '1');
+    const user = waitUntilFree(bdf);
+    if (user !== null) return [say(`still open in process ${user}`)];
+    putBack(wanted);
+    return differences(wanted, captureState(bdf)).map(say);
+  } catch (error) {
+    return [say((error as Error).message)];
+  }
+}
+
+/** Unbinding a device that is open would wait in the kernel for as long as it is. */
+function waitUntilFree(bdf: string): string | null {
+  const group = linkName(`${devicePath(bdf)}/iommu_group`);
+  for (let waited = 0; ; waited += LOOK_EVERY_MS) {
+    const user = readOpenNodes().get(groupNode(Number(group)))?.[0];
+    if (user === undefined) return null;
+    if (waited >= LETTING_GO_MS) return user;
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_EVERY_MS);
+  }
+}

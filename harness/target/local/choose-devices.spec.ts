@@ -1,0 +1,171 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { chooseDevices } from './choose-devices.ts';
+import type { Roots } from './use.ts';
+
+let folder: string;
+let roots: Roots;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), 'choose-devices-'));
+  roots = { sys: join(folder, 'sys'), proc: join(folder, 'proc') };
+  mkdirSync(roots.proc);
+});
+afterEach(() => rmSync(folder, { recursive: true }));
+
+function file(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, `${text}\n`);
+}
+
+function link(target: string, path: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  symlinkSync(target, path);
+}
+
+const NIC = '0000:03:00.0';
+const path = (bdf: string): string => join(roots.sys, 'bus/pci/devices', bdf);
+
+function addDevice(bdf: string, group: number | null, attributes: Record<string, string> = {}) {
+  const all = { vendor: '0x8086', device: '0x10d3', class: '0x020000', ...attributes };
+  for (const [name, text] of Object.entries(all)) file(join(path(bdf), name), text);
+  if (group !== null) link(`../../../kernel/iommu_groups/${group}`, join(path(bdf), 'iommu_group'));
+}
+
+/** A device of a class that a PCI function provides. */
+function addChild(bdf: string, className: string, name: string, dev = ''): string {
+  const child = join(path(bdf), className, name);
+  file(join(child, 'dev'), dev);
+  link(child, join(roots.sys, 'class', className, name));
+  return child;
+}
+
+/** What process 4711 has open. */
+function open(node: string): void {
+  link(node, join(roots.proc, '4711/fd/12'));
+  file(join(roots.proc, '4711/comm'), 'qemu-system-x86');
+}
+
+const choose = (bdf = NIC, force = false) => chooseDevices([bdf], force, roots);
+
+describe('a device that the user names', () => {
+  it('is taken if nobody uses it, with all of its group but the bridges', () => {
+    addDevice('0000:00:01.0', 7, { class: '0x060400' });
+    addDevice(NIC, 7);
+    addDevice('0000:03:00.1', 7);
+    addDevice('0000:04:00.0', 8);
+    const { named, members } = chooseDevices([NIC, '03:00.0'], false, roots);
+    expect(named.map(({ bdf }) => bdf)).toEqual([NIC]);
+    expect(members.map(({ bdf }) => bdf)).toEqual([NIC, '0000:03:00.1']);
+  });
+
+  it.each([
+    ['does not exist', '0000:09:00.0', /there is no PCI device/],
+    ['is in no IOMMU group', '0000:05:00.0', /IOMMU group.*intel_iommu=on/s],
+    ['is a bridge', '0000:00:01.0', /bridge/],
+  ])('is refused if it %s', (_why, bdf, message) => {
+    addDevice('0000:05:00.0', null);
+    addDevice('0000:00:01.0', 1, { class: '0x060400' });
+    expect(() => choose(bdf)).toThrow(message);
+  });
+});
+
+describe('a device in use', () => {
+  it.each<[string, RegExp, boolean, () => void]>([
+    [
+      'a mounted file system',
+      /sda1 is mounted at \/srv\/my data/,
+      false,
+      () => {
+        addChild(NIC, 'block', 'sda1', '8:1');
+        file(
+          join(roots.proc, 'self/mountinfo'),
+          '36 35 8:1 / /srv/my\\040data rw - ext4 /dev/x rw',
+        );
+      },
+    ],
+    [
+      'swap',
+      /sda2 is swap/,
+      false,
+      () => {
+        addChild(NIC, 'block', 'sda2', '8:2');
+        file(join(roots.proc, 'swaps'), 'Filename\tType\n/dev/sda2 partition 1 0 -2');
+      },
+    ],
+    [
+      'a logical volume, and what is mounted from it',
+      /sda3 is part of vg-home\n.*vg-home is mounted at \/home/s,
+      false,
+      () => {
+        mkdirSync(join(addChild(NIC, 'block', 'sda3', '8:3'), 'holders/dm-0'), { recursive: true });
+        file(join(roots.sys, 'class/block/dm-0/dm/name'), 'vg-home');
+        file(join(roots.sys, 'class/block/dm-0/dev'), '254:0');
+        file(join(roots.proc, 'self/mountinfo'), '36 35 254:0 / /home rw - ext4 /dev/mapper/x rw');
+      },
+    ],
+    [
+      'a route',
+      /eth7 has a route/,
+      true,
+      () => {
+        addChild(NIC, 'net', 'eth7');
+        file(join(roots.proc, 'net/route'), 'Iface\tDestination\neth7\t0000000A');
+      },
+    ],
+    [
+      'a bridge of links',
+      /eth7 is a member of br0/,
+      true,
+      () => link('../br0', join(addChild(NIC, 'net', 'eth7'), 'master')),
+    ],
+    [
+      'a link of a machine that lives from the network',
+      /\/home is mounted over the network/,
+      false,
+      () => {
+        link('../br0', join(addChild(NIC, 'net', 'eth7'), 'master'));
+        file(join(roots.proc, 'self/mountinfo'), '36 35 0:51 / /home rw - nfs4 server:/home rw');
+      },
+    ],
+    [
+      'a serial console',
+      /ttyS4 is a console/,
+      true,
+      () => {
+        addChild(NIC, 'tty', 'ttyS4');
+        file(join(roots.proc, 'consoles'), 'ttyS4                -W- (EC a)    4:68');
+      },
+    ],
+    ['the boot GPU', /boot GPU/, true, () => file(join(path(NIC), 'boot_vga'), '1')],
+    [
+      'a process with one of its nodes',
+      /\/dev\/snd\/pcm is open in process 4711 \(qemu-system-x86\)/,
+      true,
+      () => {
+        file(join(addChild(NIC, 'sound', 'pcm'), 'uevent'), 'MAJOR=116\nDEVNAME=snd/pcm');
+        open('/dev/snd/pcm');
+      },
+    ],
+    [
+      'a process with its VFIO group',
+      /\/dev\/vfio\/7 is open in process 4711/,
+      false,
+      () => open('/dev/vfio/7'),
+    ],
+  ])('by %s is refused, by force only where nothing can be lost', (_by, message, forcible, use) => {
+    addDevice(NIC, 7);
+    use();
+    expect(() => choose()).toThrow(message);
+    if (forcible) expect(choose(NIC, true).forced).toEqual([expect.stringMatching(message)]);
+    else expect(() => choose(NIC, true)).toThrow(message);
+  });
+
+  it('is refused if another one of its group is', () => {
+    addDevice(NIC, 7);
+    addDevice('0000:03:00.1', 7, { boot_vga: '1' });
+    expect(() => choose()).toThrow(/0000:03:00.1: it is the boot GPU/);
+  });
+});

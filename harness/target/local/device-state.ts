@@ -1,0 +1,163 @@
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SetupError } from '../errors.ts';
+import { linkName, namesIn, readText, tryReadText } from './files.ts';
+
+export const VFIO_PCI = 'vfio-pci';
+const PCI = '/sys/bus/pci';
+/** What the kernel shows where no override is set. */
+const NO_OVERRIDE = '(null)';
+const IFF_UP = 1;
+
+/**
+ * Attributes that VFIO or a test may change and that are put back by writing the old text
+ * (Documentation/ABI/testing/sysfs-bus-pci, sysfs-devices-power).
+ */
+const ATTRIBUTES = ['reset_method', 'd3cold_allowed', 'power/control'] as const;
+
+/** A network interface of a function. */
+export interface LinkState {
+  name: string;
+  up: boolean;
+  mtu: string;
+}
+
+/** All of a PCI function that a run may change and has to put back. */
+export interface DeviceState {
+  bdf: string;
+  driver: string | null;
+  driverOverride: string | null;
+  /** Virtual functions that are switched on. */
+  numVfs: number;
+  /** Text of each attribute that the function has. */
+  attributes: Record<string, string>;
+  links: LinkState[];
+  /** Config space in hexadecimal: 64 bytes, or all of it for root. */
+  config: string;
+}
+
+/** @throws SetupError if there is no such function (any more) */
+export function captureState(bdf: string): DeviceState {
+  const path = devicePath(bdf);
+  if (!existsSync(path))
+    throw new SetupError(`${bdf} is not there`, 'see `vfio-conformance devices`');
+  const override = readText(join(path, 'driver_override'));
+  return {
+    bdf,
+    driver: driverOf(bdf),
+    driverOverride: override === NO_OVERRIDE || override === '' ? null : override,
+    numVfs: Number(readText(join(path, 'sriov_numvfs')) || 0),
+    attributes: Object.fromEntries(
+      ATTRIBUTES.flatMap((name) => {
+        const text = tryReadText(join(path, name));
+        return text === null ? [] : [[name, text]];
+      }),
+    ),
+    links: namesIn(join(path, 'net')).map((name) => linkState(join(path, 'net', name), name)),
+    config: readFileSync(join(path, 'config')).toString('hex'),
+  };
+}
+
+/** What differs between a state and the one that it should be, in words. */
+export function differences(wanted: DeviceState, found: DeviceState): string[] {
+  const facts = ({ driver, driverOverride, numVfs, attributes, links }: DeviceState) => ({
+    driver: driver ?? 'none',
+    driver_override: driverOverride ?? 'none',
+    sriov_numvfs: String(numVfs),
+    ...attributes,
+    links: links.map(({ name, up, mtu }) => `${name} ${up ? 'up' : 'down'} mtu ${mtu}`).join(', '),
+  });
+  const is = facts(found) as Record<string, string>;
+  return Object.entries(facts(wanted))
+    .filter(([name, value]) => is[name] !== value)
+    .map(([name, value]) => `${name} is '${is[name] ?? ''}', it was '${value}'`);
+}
+
+/**
+ * Hands the function to vfio-pci through `driver_override`, which names this one function only and
+ * leaves every other device of its kind alone.
+ * @throws SetupError if vfio-pci does not take it
+ */
+export function bindToVfio(bdf: string): void {
+  if (driverOf(bdf) === VFIO_PCI) return;
+  const path = devicePath(bdf);
+  // A physical function's driver takes its virtual functions along in an order of its own.
+  if (Number(readText(join(path, 'sriov_numvfs')) || 0) > 0) write(path, 'sriov_numvfs', '0');
+  rebind(bdf, VFIO_PCI);
+}
+
+/**
+ * Puts a function back into a former state. What is as it was is not touched: doing it twice, or
+ * after having been stopped half-way, does no harm.
+ * @throws Error of the first step that the kernel refuses
+ */
+export function putBack(wanted: DeviceState): void {
+  const { bdf } = wanted;
+  const path = devicePath(bdf);
+  if (driverOf(bdf) !== wanted.driver) rebind(bdf, wanted.driver);
+  if (captureState(bdf).driverOverride !== wanted.driverOverride)
+    write(path, 'driver_override', wanted.driverOverride ?? '');
+  if (captureState(bdf).numVfs !== wanted.numVfs) putBackVfs(path, wanted.numVfs);
+  for (const [name, text] of Object.entries(wanted.attributes))
+    if (readText(join(path, name)) !== text) putBackAttribute(path, name, text);
+  for (const link of wanted.links) putBackLink(join(path, 'net', link.name), link);
+}
+
+/** The driver that has a function, or null. */
+export function driverOf(bdf: string): string | null {
+  return linkName(join(devicePath(bdf), 'driver'));
+}
+
+export function devicePath(bdf: string): string {
+  return join(PCI, 'devices', bdf);
+}
+
+/** Takes the function from its driver and gives it to another one, or to none. */
+function rebind(bdf: string, driver: string | null): void {
+  const path = devicePath(bdf);
+  if (driverOf(bdf) !== null) write(path, 'driver/unbind', bdf);
+  if (driver === null) return;
+  write(path, 'driver_override', driver);
+  writeFileSync(join(PCI, 'drivers_probe'), bdf);
+  // drivers_probe reports success even if no driver took the device.
+  if (driverOf(bdf) !== driver)
+    throw new SetupError(
+      `${driver} did not take ${bdf}`,
+      '`dmesg` may say why; `vfio-conformance restore` tries again to put everything back',
+    );
+}
+
+function putBackVfs(path: string, count: number): void {
+  // The kernel refuses to change a number that is not 0.
+  if (readText(join(path, 'sriov_numvfs')) !== '0') write(path, 'sriov_numvfs', '0');
+  if (count > 0) write(path, 'sriov_numvfs', String(count));
+}
+
+function putBackAttribute(path: string, name: string, text: string): void {
+  try {
+    write(path, name, text);
+  } catch (error) {
+    // A method that was possible when the list was made may not be any more: then the kernel's own.
+    if (name !== 'reset_method') throw error;
+    write(path, name, 'default');
+  }
+}
+
+function putBackLink(path: string, { name, up, mtu }: LinkState): void {
+  if (!existsSync(path)) return;
+  const now = linkState(path, name);
+  if (now.mtu !== mtu) write(path, 'mtu', mtu);
+  if (now.up === up) return;
+  const flags = Number(readText(join(path, 'flags')));
+  write(path, 'flags', `0x${(up ? flags | IFF_UP : flags & ~IFF_UP).toString(16)}`);
+}
+
+function linkState(path: string, name: string): LinkState {
+  const flags = Number(readText(join(path, 'flags')));
+  return { name, up: (flags & IFF_UP) !== 0, mtu: readText(join(path, 'mtu')) };
+}
+
+/** An empty text is written as a newline: a write of nothing does not reach the kernel. */
+function write(path: string, name: string, text: string): void {
+  writeFileSync(join(path, name), text === '' ? '\n' : text);
+}

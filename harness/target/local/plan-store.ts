@@ -1,0 +1,116 @@
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { startTime } from '../../../setup/lock.mjs';
+import { SetupError } from '../errors.ts';
+import type { DeviceState } from './device-state.ts';
+import { namesIn, readText } from './files.ts';
+
+/** What a run takes and how it was before: all that is needed to put it back. */
+export interface Plan {
+  schema: 1;
+  /** /proc/sys/kernel/random/boot_id: bindings do not outlive a boot. */
+  bootId: string;
+  /** The run that made it. */
+  pid: number;
+  /** Its start in clock ticks since boot: a process id alone may be another's by now. */
+  started: string;
+  /** ISO time. */
+  madeAt: string;
+  devices: DeviceState[];
+}
+
+/** A plan as it lies on the disk. */
+export interface StoredPlan {
+  file: string;
+  plan: Plan;
+}
+
+/** Where plans lie: on a disk, not in a folder that a boot empties. */
+export const PLAN_FOLDER = '/var/lib/vfio-conformance/plans';
+
+export function makePlan(devices: DeviceState[]): Plan {
+  const { pid } = process;
+  const madeAt = new Date().toISOString();
+  return { schema: 1, bootId: bootId(), pid, started: startTime(pid), madeAt, devices };
+}
+
+/**
+ * Writes a plan so that it is there, whole, after a power cut as well.
+ * @returns its file
+ * @throws SetupError if it cannot be written
+ */
+export function storePlan(plan: Plan, folder = PLAN_FOLDER): string {
+  const file = join(folder, `${plan.bootId.slice(0, 8)}-${plan.pid}-${plan.started}.json`);
+  try {
+    makeDurableFolder(folder);
+    const draft = `${file}.new`;
+    const fd = openSync(draft, 'w');
+    try {
+      writeSync(fd, JSON.stringify(plan, null, 2) + '\n');
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(draft, file);
+    syncFolder(folder);
+  } catch (error) {
+    throw new SetupError(
+      `the plan cannot be written, so nothing was touched: ${(error as Error).message}`,
+      `make room in ${folder} and see that it can be written to`,
+    );
+  }
+  return file;
+}
+
+export function removePlan(file: string): void {
+  rmSync(file, { force: true });
+  syncFolder(dirname(file));
+}
+
+/** All plans on the disk, those of runs that still go on included. */
+export function storedPlans(folder = PLAN_FOLDER): StoredPlan[] {
+  return namesIn(folder)
+    .filter((name) => name.endsWith('.json'))
+    .map((name) => join(folder, name))
+    .map((file) => ({ file, plan: JSON.parse(readFileSync(file, 'utf8')) as Plan }));
+}
+
+/** Whether the run that made the plan still goes on. */
+export function isOwned({ bootId: boot, pid, started }: Plan): boolean {
+  return boot === bootId() && startTime(pid) === started;
+}
+
+/** Whether the machine has been booted since: then nothing of the run is left. */
+export function isFromEarlierBoot({ bootId: boot }: Plan): boolean {
+  return boot !== bootId();
+}
+
+function bootId(): string {
+  return readText('/proc/sys/kernel/random/boot_id');
+}
+
+function makeDurableFolder(folder: string): void {
+  if (existsSync(folder)) return;
+  makeDurableFolder(dirname(folder));
+  mkdirSync(folder, { recursive: true });
+  syncFolder(dirname(folder));
+}
+
+function syncFolder(folder: string): void {
+  const fd = openSync(folder, 'r');
+  try {
+    fsyncSync(fd);
+  } finally {
+    closeSync(fd);
+  }
+}

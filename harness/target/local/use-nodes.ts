@@ -1,0 +1,78 @@
+import { lstatSync, readlinkSync } from 'node:fs';
+import { join } from 'node:path';
+import { namesIn, readText, realPath } from './files.ts';
+import { loginProcesses } from './login.ts';
+import type { PciFunction } from './pci-inventory.ts';
+import type { Roots, Use } from './use.ts';
+
+/** How deep below a function its device nodes may lie: disks behind a SCSI host behind a SATA port. */
+const DEPTH = 12;
+const MASS_STORAGE = '01';
+
+/** Process ids by the node in /dev that they have open. */
+export type OpenNodes = ReadonlyMap<string, readonly string[]>;
+
+/** Looks through the processes that this user may look into. */
+export function readOpenNodes(proc = '/proc'): OpenNodes {
+  const found = new Map<string, string[]>();
+  for (const pid of namesIn(proc).filter((name) => /^\d+$/.test(name)))
+    for (const fd of namesIn(join(proc, pid, 'fd'))) {
+      const node = linkTarget(join(proc, pid, 'fd', fd));
+      if (!node.startsWith('/dev/')) continue;
+      const pids = found.get(node) ?? [];
+      if (!pids.includes(pid)) found.set(node, [...pids, pid]);
+    }
+  return found;
+}
+
+/** Which processes have a node of the function's open: a disk, a GPU, a keyboard, VFIO itself. */
+export function nodeUses(one: PciFunction, path: string, open: OpenNodes, roots: Roots): Use[] {
+  const nodes = nodesBelow(realPath(path), DEPTH);
+  if (one.iommuGroup !== null) nodes.push(groupNode(one.iommuGroup));
+  const login = loginProcesses(roots.proc);
+  return nodes.flatMap((node) => {
+    const pids = open.get(node) ?? [];
+    if (pids.length === 0) return [];
+    const names = pids.map((pid) => `${pid} (${readText(join(roots.proc, pid, 'comm'))})`);
+    const isLogin = pids.some((pid) => login.includes(pid));
+    // Nobody takes a device from VFIO while a process has it: the kernel would wait.
+    const isFixed = isLogin || one.class.startsWith(MASS_STORAGE) || node.startsWith('/dev/vfio/');
+    const what = `${node} is open in process ${names.join(', ')}`;
+    return [{ what: isLogin ? `${what}, which this login rests on` : what, forcible: !isFixed }];
+  });
+}
+
+/** The node of an IOMMU group. */
+export function groupNode(group: number): string {
+  return `/dev/vfio/${group}`;
+}
+
+/** The nodes in /dev of a device and all below it. */
+function nodesBelow(folder: string, depth: number): string[] {
+  if (depth === 0) return [];
+  return namesIn(folder).flatMap((name) => {
+    const path = join(folder, name);
+    if (name === 'uevent') {
+      const node = /^DEVNAME=(.*)$/m.exec(readText(path))?.[1];
+      return node === undefined ? [] : [`/dev/${node}`];
+    }
+    return isFolder(path) ? nodesBelow(path, depth - 1) : [];
+  });
+}
+
+/** Links lead back up, or to other devices. */
+function isFolder(path: string): boolean {
+  try {
+    return lstatSync(path).isDirectory();
+  } catch {
+    return false;
+  }
+}
+
+function linkTarget(path: string): string {
+  try {
+    return readlinkSync(path);
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,129 @@
+import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, join } from 'node:path';
+
+/** The guest as the machine of somebody who does not want to find it changed. */
+
+const DEVICES = '/sys/bus/pci/devices';
+const DISK = '/mnt';
+/** Where the program under test keeps its plans: on the disk, so that they outlive a power cut. */
+const STATE = '/var/lib/vfio-conformance';
+const MODULES = ['virtio_blk', 'virtio_net', 'ext4', 'e1000e', 'igb', 'nvme'];
+export const ADDRESS = '10.0.2.15';
+
+/** What the kernel counts, numbers anew, or takes away at the first driver by itself. */
+const VOLATILE =
+  /^(resource\d.*|rom|vpd|irq|uevent|.*_time|wakeup.*|runtime_(active_time|suspended_time|usage|active_kids)|local_cpu.*|aer_.*|waiting_for_supplier)$/;
+
+/** Brings the machine up: drivers, disk, network; and some settings that are not the kernel's own. */
+export function bringUp(): void {
+  for (const name of MODULES) sh(`modprobe ${name}`);
+  mkdirSync(DISK, { recursive: true });
+  sh(`mount /dev/vda ${DISK}`);
+  mkdirSync(join(DISK, 'state'), { recursive: true });
+  mkdirSync(STATE, { recursive: true });
+  sh(`mount --bind ${DISK}/state ${STATE}`);
+  const card = linkOf(byId('1af4:1000'));
+  sh(`ifconfig ${card} ${ADDRESS} netmask 255.255.255.0 up && route add default gw 10.0.2.2`);
+  for (const [device, attribute, text] of settings())
+    writeFileSync(join(DEVICES, device, attribute), text);
+  sh(`ifconfig ${linkOf(byId('8086:10c9'))} up mtu 1400`);
+}
+
+/** Settings of spare devices that a run must not lose. */
+function settings(): [device: string, attribute: string, text: string][] {
+  return [
+    [byId('8086:10c9'), 'sriov_numvfs', '2'],
+    [byId('8086:10d3'), 'power/control', 'auto'],
+    [byId('1b36:0010'), 'reset_method', 'bus'],
+    [byId('1234:11e8'), 'driver_override', 'pci-stub'],
+  ];
+}
+
+/** The address of the first function with these ids. */
+export function byId(id: string): string {
+  const found = readdirSync(DEVICES).find((bdf) => {
+    const read = (name: string) =>
+      readFileSync(join(DEVICES, bdf, name), 'utf8')
+        .trim()
+        .slice(2);
+    return `${read('vendor')}:${read('device')}` === id;
+  });
+  if (found === undefined) throw new Error(`the machine has no ${id}`);
+  return found;
+}
+
+/** The network interface of a function. */
+function linkOf(bdf: string): string {
+  const path = join(DEVICES, bdf);
+  const [link] = readdirSync('/sys/class/net').filter((name) =>
+    readlinkSync(`/sys/class/net/${name}`).includes(`/${basename(path)}/`),
+  );
+  if (link === undefined) throw new Error(`${bdf} has no interface`);
+  return link;
+}
+
+/** All that must be the same afterwards, by name. */
+export type Snapshot = Record<string, string>;
+
+export function snapshot(): Snapshot {
+  const all: Snapshot = {};
+  for (const bdf of readdirSync(DEVICES)) {
+    const path = join(DEVICES, bdf);
+    all[`${bdf} driver`] = existsSync(join(path, 'driver'))
+      ? basename(readlinkSync(join(path, 'driver')))
+      : 'none';
+    for (const folder of ['', 'power'])
+      for (const name of readdirSync(join(path, folder))) {
+        const file = join(path, folder, name);
+        if (VOLATILE.test(name) || !lstatSync(file).isFile()) continue;
+        all[`${bdf} ${join(folder, name)}`] = read(file);
+      }
+  }
+  for (const link of readdirSync('/sys/class/net'))
+    for (const name of ['flags', 'mtu'])
+      all[`${link} ${name}`] = read(`/sys/class/net/${link}/${name}`);
+  all['routes'] = read('/proc/net/route');
+  all['address'] = String(sh('ifconfig').includes(ADDRESS));
+  all['mounts'] = read('/proc/self/mountinfo');
+  // What the page cache holds would hide what has happened to the disk.
+  writeFileSync('/proc/sys/vm/drop_caches', '1');
+  for (const name of readdirSync(DISK, { recursive: true, encoding: 'utf8' }).sort())
+    if (!name.startsWith('state') && lstatSync(join(DISK, name)).isFile())
+      all[`file ${name}`] = createHash('sha256')
+        .update(readFileSync(join(DISK, name)))
+        .digest('hex');
+  return all;
+}
+
+/** What is otherwise in the second snapshot, in words. */
+export function changes(before: Snapshot, after: Snapshot): string[] {
+  const names = new Set([...Object.keys(before), ...Object.keys(after)]);
+  return [...names]
+    .filter((name) => before[name] !== after[name])
+    .map((name) => `${name}: ${before[name] ?? '(none)'} → ${after[name] ?? '(none)'}`);
+}
+
+/** Runs a command of busybox's shell. @throws Error if it fails */
+export function sh(command: string): string {
+  return execFileSync('/run/vfio-conformance/busybox', ['sh', '-c', command], { encoding: 'utf8' });
+}
+
+/** Bytes in hexadecimal, or a text; what cannot be read counts as it is. */
+function read(file: string): string {
+  try {
+    const bytes = readFileSync(file);
+    return basename(file) === 'config' ? bytes.toString('hex') : bytes.toString('utf8').trim();
+  } catch (error) {
+    return `(${(error as NodeJS.ErrnoException).code})`;
+  }
+}
