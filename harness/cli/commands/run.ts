@@ -69,7 +69,8 @@ export const run: CommandModule<object, Arguments> = {
       display.close();
       terminal.write(renderSummary(results, directory, colorsFor(terminal)));
       if (args.ktap) process.stdout.write(readKtap(directory));
-      process.exitCode = results.run.exitCode;
+      // It is set already if devices could not be given back.
+      process.exitCode ||= results.run.exitCode;
     } finally {
       display.close();
       signals.release();
