@@ -16,6 +16,8 @@ export interface BenchMeta extends TestMeta {
   /** Axes along which benchmarks of a kind differ: `{ size: 4096, pages: '4k' }`. */
   parameters: Record<string, string | number>;
   units: BenchUnits;
+  /** Rounds that are enough, however many are asked for: of operations that take long. */
+  mostRounds?: number;
 }
 
 /** How the worker takes samples. */

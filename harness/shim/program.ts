@@ -94,6 +94,12 @@ export class Program {
     return this.#count;
   }
 
+  /** The operation added last. @throws RangeError if there is none */
+  get lastOperation(): Ref {
+    if (this.#count === 0) throw new RangeError('the program is empty');
+    return new Ref(this, this.#count - 1);
+  }
+
   /** Empties the program and keeps its memory. Refs and Data of before must not be used again. */
   reset(): this {
     this.#count = 0;

@@ -13,6 +13,8 @@ export interface BenchOptions extends Omit<TestOptions, 'source' | 'fixes' | 'pe
   parameters?: Readonly<Record<string, string | number>>;
   /** What one sample stands for. */
   units?: BenchUnits;
+  /** Rounds that are enough for an operation that takes long. */
+  mostRounds?: number;
 }
 
 /**
@@ -21,7 +23,7 @@ export interface BenchOptions extends Omit<TestOptions, 'source' | 'fixes' | 'pe
  * @param title what is measured, as a noun phrase.
  */
 export function bench(id: string, title: string, options: BenchOptions, body: BenchBody): void {
-  const { operations = [], parameters = {}, units = {}, ...rest } = options;
+  const { operations = [], parameters = {}, units = {}, mostRounds, ...rest } = options;
   const declared = casesOf(id, title, { timeoutMs: DEFAULT_TIMEOUT_MS, ...rest, source: [] });
   for (const { meta, ...benchCase } of declared) {
     registerBench({
@@ -31,6 +33,7 @@ export function bench(id: string, title: string, options: BenchOptions, body: Be
         operations: [...operations],
         parameters: { ...parameters, ...(options.devices && { device: benchCase.role }) },
         units,
+        ...(mostRounds !== undefined && { mostRounds }),
       },
       body,
     });

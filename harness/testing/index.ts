@@ -1,5 +1,6 @@
 /** All that a suite file imports. */
 export * from '../abi/libc.ts';
+export * from '../abi/io-uring.ts';
 export * from '../abi/iommufd.ts';
 export * from '../abi/pci-regs.ts';
 export * from '../abi/vfio.ts';
@@ -32,6 +33,7 @@ export {
   DmaMemory,
   ERRNO,
   KernelError,
+  type MemoryKind,
   Program,
   execAgain,
   runParallel,
@@ -83,6 +85,7 @@ export * from './slot.ts';
 export * from './scattered-memory.ts';
 export { bench, type BenchOptions } from './bench.ts';
 export type { Measure } from './measure.ts';
+export type { Reference } from './reference.ts';
 export type { Timed } from './timed-loop.ts';
 export { test } from './test.ts';
 export type { TestContext } from './context.ts';

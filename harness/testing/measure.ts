@@ -30,15 +30,17 @@ const NS_PER_MS = 1e6;
 
 /** The {@link Measure} of one benchmark. */
 export function measureFor(
-  { id, operations }: Pick<BenchMeta, 'id' | 'operations'>,
+  { id, operations, mostRounds = Infinity }: Pick<BenchMeta, 'id' | 'operations' | 'mostRounds'>,
   plan: BenchPlan,
   handlers: MeasureHandlers,
 ): Measure {
   return (declare, { reference, ...options } = {}) =>
     recorder.pause(() => {
       const loop = new TimedLoop(declare, operations, options);
+      // Much happens once only: pages are touched, code is translated by an emulator.
+      loop.run(1);
       const first = loop.run(1);
-      for (let round = 0; round < plan.rounds; round++) {
+      for (let round = 0; round < Math.min(plan.rounds, mostRounds); round++) {
         handlers.onTurn(round);
         const { iterationNs, medians } = warmUp(loop, plan.warmUpMs * NS_PER_MS, first);
         const fitting = Math.floor((plan.roundMs * NS_PER_MS) / iterationNs);
@@ -74,7 +76,10 @@ export function measureFor(
     });
 }
 
-/** Iterates for a while, at least once; what a round will take is judged by the last run. */
+/**
+ * Iterates for a while; what a round will take is judged by the last run. What takes longer than
+ * that once was warmed up by its first run.
+ */
 function warmUp(
   loop: TimedLoop,
   ns: number,
@@ -82,7 +87,7 @@ function warmUp(
 ): { iterationNs: number; medians: Map<string, number> } {
   let run = first;
   let count = 1;
-  for (let spent = 0; spent < ns || run === first;) {
+  for (let spent = 0; spent < ns && first.durationNs < ns;) {
     const iterationNs = Math.max(1, run.durationNs / count);
     count = Math.max(1, Math.min(100, Math.floor((ns - spent) / iterationNs)));
     run = loop.run(count);

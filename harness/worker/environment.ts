@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { cpus, machine, release, totalmem, version } from 'node:os';
+import { conditions } from '../kernel/conditions.ts';
 import type { Environment } from '../protocol/events.ts';
 
 /** Facts about this machine that make a result comparable. */
@@ -15,5 +16,6 @@ export function environment(): Environment {
     memoryBytes: totalmem(),
     taint: text('/proc/sys/kernel/tainted'),
     node: process.version,
+    ...conditions(),
   };
 }

@@ -1,5 +1,6 @@
 import type { BenchResult, BenchResults, BenchWarning } from '../bench-results.ts';
 import { count, duration, oneLine } from '../text.ts';
+import { renderSplits, splits } from './split.ts';
 import { latency, table } from './table.ts';
 
 const SHOWN = ['min', 'p50', 'p90', 'p99', 'p999', 'max', 'mad'] as const;
@@ -19,6 +20,7 @@ export function renderBench({ run, benchmarks }: BenchResults): string {
     const rows = measured.filter((bench) => bench.suite === suite).map(row);
     lines.push('', ...table([['', ...SHOWN, 'p50 interval', 'a page', 'samples'], ...rows]));
   }
+  lines.push(...renderSplits(splits(measured)));
   lines.push(...fidelityLines(measured), ...oddities(measured), ...unmeasured(benchmarks));
   lines.push('', `${count(measured.length, 'operation')} measured in ${duration(run.durationMs)}`);
   return lines.join('\n') + '\n';

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import {
   closeSync,
   existsSync,
@@ -6,6 +7,7 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
+  readFileSync,
   rmdirSync,
   rmSync,
   writeFileSync,
@@ -125,6 +127,10 @@ class VmTarget implements Target {
       kernel: this.#kernel.release,
       'kernel source': this.#kernel.name,
       'kernel image': this.#kernel.vmlinuz,
+      'SHA-256 of the kernel image': fileHash(this.#kernel.vmlinuz),
+      ...(this.#kernel.config !== null && {
+        'SHA-256 of the kernel config': fileHash(this.#kernel.config),
+      }),
       ...(this.#options.modules ? { 'modules laid over': this.#options.modules } : {}),
       QEMU: this.#version,
       accelerator: this.#accelerator.argument,
@@ -420,6 +426,10 @@ class VmSession implements Session {
       return end('infrastructure', `QEMU ended with ${how}: ${lastLines(stderr, 3).join(' ')}`);
     return end('guest-died', this.#trouble ?? 'the guest reset or powered off by itself');
   }
+}
+
+function fileHash(path: string): string {
+  return createHash('sha256').update(readFileSync(path)).digest('hex');
 }
 
 /** The given paths (or their folders) that lie in a folder which the guest replaces. */
