@@ -30,7 +30,9 @@ export function conditions(): Environment {
     'NUMA nodes': names(NODES).filter((name) => /^node\d/.test(name)).length,
     'NUMA nodes of the CPUs': names(CPU)
       .filter((name) => /^cpu\d/.test(name))
-      .map((cpu) => `${cpu}:${names(join(CPU, cpu)).find((name) => /^node\d/.test(name)) ?? 'none'}`)
+      .map(
+        (cpu) => `${cpu}:${names(join(CPU, cpu)).find((name) => /^node\d/.test(name)) ?? 'none'}`,
+      )
       .join(' '),
     'NUMA nodes of the PCI functions': distinct('/sys/bus/pci/devices', 'numa_node'),
     'steal time before, ms': stealMs(),

@@ -1,4 +1,5 @@
 import type { CommandModule } from 'yargs';
+import { isBenchDirectory } from '../../../reports/bench/directory.ts';
 import {
   CHANGES,
   compareRuns,
@@ -9,27 +10,36 @@ import { EXIT } from '../../../reports/exit-code.ts';
 import { readResults } from '../../../reports/results-directory.ts';
 import type { FoundRun } from '../../../reports/results.ts';
 import { UsageError } from '../../target/errors.ts';
+import { THRESHOLD_OPTION, checkThreshold } from '../threshold.ts';
+import { printBenchComparisons } from '../bench-comparison.ts';
 import { writePage } from '../html-page.ts';
 
 interface CompareArguments {
   a: string;
   b: string;
+  more?: string[];
   json: boolean;
   html: boolean;
   output: string;
   'fail-on': string[];
   slower: number;
+  threshold: number;
 }
 
 const KINDS = Object.keys(CHANGES) as ChangeKind[];
 
 export const compare: CommandModule<object, CompareArguments> = {
-  command: 'compare <a> <b>',
-  describe: 'what is otherwise in one run than in another',
+  command: 'compare <a> <b> [more..]',
+  describe: 'what is otherwise in one run than in another; which benchmarks are slower or faster',
   builder: (yargs) =>
     yargs
       .positional('a', { describe: 'results directory', type: 'string', demandOption: true })
       .positional('b', { describe: 'results directory', type: 'string', demandOption: true })
+      .positional('more', {
+        describe: 'further directories of benchmarks, each compared with the first',
+        type: 'string',
+        array: true,
+      })
       .option('json', { describe: 'as JSON', type: 'boolean', default: false })
       .option('html', {
         describe: 'also write an HTML page of both runs, which opens with the comparison',
@@ -56,9 +66,25 @@ export const compare: CommandModule<object, CompareArguments> = {
         requiresArg: true,
         default: 3,
       })
+      .option('threshold', { ...THRESHOLD_OPTION, group: 'Of benchmarks:' })
       .example('$0 compare results/A results/B --fail-on newly-fails --fail-on slower', 'for CI')
-      .epilogue('Exit codes: 0 nothing that --fail-on names, 1 something, 2 wrong usage.'),
-  handler: async ({ a, b, json, html, output, slower, ...args }) => {
+      .epilogue(
+        'Exit codes: 0 nothing that --fail-on names and no benchmark slower by --threshold, 1 something,\n' +
+          '2 wrong usage.',
+      ),
+  handler: async ({ a, b, more = [], json, html, output, slower, threshold, ...args }) => {
+    checkThreshold(threshold);
+    if (isBenchDirectory(a)) {
+      const slowed = printBenchComparisons([a, b, ...more], { json, threshold });
+      if (slowed) process.exitCode = EXIT.failures;
+      return;
+    }
+    if (more.length > 0) {
+      throw new UsageError(
+        'tests of two runs can be compared, not of more',
+        '`vfio-conformance history` shows how they ended in many runs',
+      );
+    }
     const grave = new Set(args['fail-on'].flatMap((kinds) => kinds.split(',')));
     const unknown = [...grave].filter((kind) => ![...KINDS, 'any', 'none'].includes(kind));
     if (unknown.length > 0) {
