@@ -43,7 +43,8 @@ export function readPiece(directory: string): Piece {
  */
 export async function mergeRuns(directories: readonly string[], out: string): Promise<string[]> {
   const groups = groupPieces(directories.map(readPiece));
-  const places = groups.length === 1 ? [out] : runNames(groups).map((name) => join(out, name));
+  const names = runNames(groups.flatMap(([piece]) => (piece ? [piece.results.run] : [])));
+  const places = groups.length === 1 ? [out] : names.map((name) => join(out, name));
   for (const [index, pieces] of groups.entries()) {
     const place = places[index] ?? out;
     mkdirSync(place, { recursive: true });
@@ -94,11 +95,10 @@ function fits(pieces: readonly Piece[], { begin }: Piece): boolean {
   return pieces.every((piece) => plan(piece.begin) === plan(begin));
 }
 
-/** `6.1.0-amd64-default`: what a run is called among others; the second of a name gets a number. */
-export function runNames(groups: readonly Piece[][]): string[] {
+/** `6.1.0-amd64-default`: what runs are called among others; the second of a name gets a number. */
+export function runNames(runs: readonly { kernel: string; machine: string }[]): string[] {
   const taken = new Map<string, number>();
-  return groups.map(([piece]) => {
-    const { kernel = '', machine = '' } = piece?.results.run ?? {};
+  return runs.map(({ kernel, machine }) => {
     const name = `${kernel}-${machine}`.replace(/[^\w.+-]/g, '_');
     const n = (taken.get(name) ?? 0) + 1;
     taken.set(name, n);

@@ -16,7 +16,7 @@ export async function runCommand(args) {
 }
 
 /** Commands that run tests or benchmarks. */
-const RUNNING = ['run', 'audit', 'bench'];
+const RUNNING = ['run', 'matrix', 'audit', 'bench'];
 
 /**
  * Only these need more than the bundles: the shim, and QEMU unless it runs on this machine.

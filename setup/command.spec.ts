@@ -8,6 +8,7 @@ it('sets up no more than a command needs', () => {
   expect(neededSteps(['--help'])).toBe(setUpBundles);
   expect(neededSteps(['run', '--help'])).toBe(setUpBundles);
   expect(neededSteps(['run', 'container.*'])).toBe(setUpVm);
+  expect(neededSteps(['matrix'])).toBe(setUpVm);
   expect(neededSteps(['run', '--device', '0000:01:00.0'])).toBe(setUpLocal);
   expect(neededSteps(['run', '--device=0000:01:00.0'])).toBe(setUpLocal);
 });

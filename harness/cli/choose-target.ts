@@ -10,7 +10,7 @@ import { UsageError } from '../target/errors.ts';
 import { agreeTo } from './agreement.ts';
 import type { RunArguments } from './run-options.ts';
 
-const DEFAULT_MACHINE = MACHINES[0]?.name ?? 'default';
+export const DEFAULT_MACHINE = MACHINES[0]?.name ?? 'default';
 
 /** Names for the results directory and the expectation files, known before anything is prepared. */
 export function targetNames(args: RunArguments): { machine: string; kernel: string } {
@@ -52,13 +52,14 @@ export function machineCount(args: RunArguments, tests: number): number {
   if (args.before !== undefined || args.after !== undefined) return 1;
   return Math.max(
     1,
-    Math.min(
-      availableParallelism(),
-      Math.floor(totalmem() / BYTES_A_MACHINE),
-      Math.floor(tests / TESTS_A_MACHINE),
-      MOST_MACHINES,
-    ),
+    Math.min(machinesAtOnce(), Math.floor(tests / TESTS_A_MACHINE), MOST_MACHINES),
   );
+}
+
+/** How many virtual machines the processors and the memory of this one bear. */
+export function machinesAtOnce(): number {
+  const byMemory = Math.floor(totalmem() / BYTES_A_MACHINE);
+  return Math.max(1, Math.min(availableParallelism(), byMemory));
 }
 
 /**

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { commandLine } from './command-line.ts';
 import { joinDashValues } from './dash-values.ts';
 import { runInvocation, shellWord } from './program.ts';
-import { rerunOptions, type RunArguments } from './run-options.ts';
+import { recordedOptions } from './recorded-options.ts';
+import { rerunOptions, runCommand, type RunArguments } from './run-options.ts';
 
 const complaint = async (...args: string[]): Promise<string> => {
   try {
@@ -29,6 +30,8 @@ describe('command line', () => {
     ['a resumed run with options', ['run', 'x', '--resume', '/', '--bail', '1'], /no ids, --bail/],
     ['a resumed run that is none', ['run', '--resume', '/'], /not a results directory/],
     ['merging what is no run', ['merge', '/proc/self/fdinfo', '--results', '/'], /neither/],
+    ['a matrix of an unknown machine', ['matrix', '--machine', 'amd'], /did you mean amd-iommu/],
+    ['a matrix of devices here', ['matrix', '--device', 'x'], /no option --device/],
     ['an unknown machine', ['run', '--machine', 'virtio'], /did you mean virtio-iommu/],
     ['an unknown kernel', ['run', '--kernel', 'bookwrm'], /did you mean bookworm/],
     ['a change that does not exist', ['compare', '/', '/', '--fail-on', 'x'], /knows no x/],
@@ -67,6 +70,14 @@ describe('running again', () => {
       "'--qemu-arg=it'\\''s'",
       '--timeout-scale=2',
     ]);
+    expect(runCommand({ ...args, ids: ['group'] }).slice(0, 5)).toEqual([
+      'vfio-conformance',
+      'run',
+      'group',
+      '--kernel=bookworm',
+      '--append=a=1 b',
+    ]);
+    expect(recordedOptions(runCommand(args))).toMatchObject(args);
   });
 
   it('names the program as it was called', () => {

@@ -8,6 +8,7 @@ import { expectations } from './commands/expectations.ts';
 import { history } from './commands/history.ts';
 import { kernels } from './commands/kernels.ts';
 import { list } from './commands/list.ts';
+import { matrix } from './commands/matrix.ts';
 import { merge } from './commands/merge.ts';
 import { report } from './commands/report.ts';
 import { reproduce } from './commands/reproduce.ts';
@@ -31,6 +32,7 @@ const COMMANDS = [
   devices,
   restore,
   kernels,
+  matrix,
   merge,
   report,
   reproduce,

@@ -205,15 +205,25 @@ export function checkRunArguments(args: RunArguments): void {
   }
 }
 
-/** The options that matter when tests of a run are to be run again in the same way. */
+/** The options that matter when tests of a run are to be run again in the same way, for the shell. */
 export function rerunOptions(args: RunArguments): string[] {
-  const words: string[] = [];
-  for (const name of [...VM_ONLY, 'device'] as const) {
+  return optionWords(args, [...VM_ONLY, 'device', 'timeout-scale']).map(shellWord);
+}
+
+/** The command line of `run` that these arguments make, program name first. */
+export function runCommand(args: RunArguments): string[] {
+  const options = optionWords(args, Object.keys(RUN_OPTIONS) as (keyof typeof RUN_OPTIONS)[]);
+  return ['vfio-conformance', 'run', ...(args.ids ?? []), ...options];
+}
+
+/** Those of the options that do not have their default. */
+function optionWords(args: RunArguments, names: readonly (keyof typeof RUN_OPTIONS)[]): string[] {
+  return names.flatMap((name) => {
+    const option: Options = RUN_OPTIONS[name];
     const value = args[name];
+    if (value === undefined || value === option.default) return [];
+    if (value === true) return [`--${name}`];
     // `=`, because a value may begin with a dash.
-    for (const one of value === undefined ? [] : [value].flat())
-      words.push(shellWord(`--${name}=${one}`));
-  }
-  if (args['timeout-scale'] !== 1) words.push(`--timeout-scale=${args['timeout-scale']}`);
-  return words;
+    return [value].flat().map((one) => `--${name}=${one}`);
+  });
 }

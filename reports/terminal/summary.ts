@@ -12,7 +12,7 @@ const MAX_RERUN = 20;
 
 /** The last words of a run: what came of it, what was not as expected, where the reports are. */
 export function renderSummary(results: RunResults, directory: string, colors: Colors): string {
-  const { run, tests, summary } = results;
+  const { run, tests } = results;
   const lines: string[] = [''];
   const bad = tests.filter((test) => isBad(test.status));
   for (const test of bad) {
@@ -33,13 +33,7 @@ export function renderSummary(results: RunResults, directory: string, colors: Co
 
   const end = earlyEnd(results);
   if (end) lines.push(colors.red(colors.bold(end)));
-  const counts = ORDER.filter((status) => summary[status] > 0)
-    .map((status) => `${summary[status]} ${status}`)
-    .join(', ');
-  const verdict = `${count(tests.length, 'test')} on Linux ${run.kernel} (${run.machine})${run.shard === null ? '' : `, shard ${run.shard}`}: ${counts || 'no result'}`;
-  const colour =
-    run.exitCode === 0 ? colors.green : run.exitCode === 4 ? colors.yellow : colors.red;
-  lines.push(`${colour(colors.bold(verdict))}, ${duration(run.durationMs)}`);
+  lines.push(renderVerdict(results, colors));
 
   if (run.seed !== null) lines.push(`Order: --shuffle ${run.seed}`);
   const there = (file: string) => existsSync(join(directory, file));
@@ -54,4 +48,16 @@ export function renderSummary(results: RunResults, directory: string, colors: Co
   }
   if (there(HTML_FILE)) lines.push(`HTML report: ${join(directory, HTML_FILE)}`);
   return lines.join('\n') + '\n';
+}
+
+/** One line: how many tests ended how, on what. */
+export function renderVerdict({ run, tests, summary }: RunResults, colors: Colors): string {
+  const counts = ORDER.filter((status) => summary[status] > 0)
+    .map((status) => `${summary[status]} ${status}`)
+    .join(', ');
+  const shard = run.shard === null ? '' : `, shard ${run.shard}`;
+  const verdict = `${count(tests.length, 'test')} on Linux ${run.kernel} (${run.machine})${shard}: ${counts || 'no result'}`;
+  const colour =
+    run.exitCode === 0 ? colors.green : run.exitCode === 4 ? colors.yellow : colors.red;
+  return `${colour(colors.bold(verdict))}, ${duration(run.durationMs)}`;
 }

@@ -1,17 +1,12 @@
-import { join } from 'node:path';
 import type { CommandModule } from 'yargs';
 import { worstExitCode } from '../../../reports/exit-code.ts';
-import { historyOf, renderHistory } from '../../../reports/history.ts';
 import { mergeRuns } from '../../../reports/merge.ts';
-import {
-  HTML_FILE,
-  makeResultsDirectory,
-  readResults,
-} from '../../../reports/results-directory.ts';
+import { makeResultsDirectory, readResults } from '../../../reports/results-directory.ts';
 import { findRuns } from '../../../reports/runs.ts';
 import { colorsFor } from '../../../reports/terminal/style.ts';
 import { renderSummary } from '../../../reports/terminal/summary.ts';
-import { writeOwnPage, writePage } from '../html-page.ts';
+import { writeOwnPage } from '../html-page.ts';
+import { reportRuns } from '../report-runs.ts';
 
 interface MergeArguments {
   directories: string[];
@@ -51,11 +46,7 @@ export const merge: CommandModule<object, MergeArguments> = {
       await writeOwnPage({ results: only, directory: out });
       process.stdout.write(renderSummary(only, out, colorsFor(process.stdout)));
     } else {
-      const found = findRuns([out]);
-      const page = join(out, HTML_FILE);
-      await writePage(page, found);
-      process.stdout.write(renderHistory(historyOf(found), false));
-      process.stdout.write(`HTML report: ${page}\n`);
+      await reportRuns(findRuns([out]), out);
     }
     process.exitCode = worstExitCode(results.map(({ run }) => run.exitCode));
   },

@@ -1,20 +1,18 @@
-import { randomBytes } from 'node:crypto';
 import type { Argv, CommandModule, InferredOptionTypes, Options } from 'yargs';
 import { makeResultsDirectory, readKtap, readResults } from '../../../reports/results-directory.ts';
 import type { RunResults } from '../../../reports/results.ts';
 import { LiveDisplay } from '../../../reports/terminal/display.ts';
 import { colorsFor } from '../../../reports/terminal/style.ts';
 import { renderSummary } from '../../../reports/terminal/summary.ts';
-import { selectTests, shuffle } from '../../runner/select.ts';
 import { parseShard, shardOf } from '../../runner/shard.ts';
 import { UsageError } from '../../target/errors.ts';
 import { targetNames } from '../choose-target.ts';
+import { chosenTests } from '../chosen-tests.ts';
 import { executeRun, type Audience } from '../execute-run.ts';
 import { writeOwnPage } from '../html-page.ts';
 import { interruption } from '../interruption.ts';
 import { resumeRun } from '../resume-run.ts';
 import { checkRunArguments, RUN_OPTIONS, runBuilder, type RunArguments } from '../run-options.ts';
-import { listTests } from '../test-list.ts';
 
 const PART_GROUP = 'Parts of a run:';
 
@@ -86,9 +84,7 @@ interface Made {
 async function begin(args: Arguments, audience: Audience): Promise<Made> {
   const names = targetNames(args);
   const shard = args.shard === undefined ? undefined : parseShard(args.shard);
-  const selected = selectTests(await listTests(), args.ids ?? []);
-  const seed = args.shuffle === 'random' ? randomBytes(4).toString('hex') : (args.shuffle ?? null);
-  const tests = seed === null ? selected : shuffle(selected, seed);
+  const { tests, seed } = await chosenTests(args);
   const known = args.balance === undefined ? [] : readResults(args.balance).tests;
   const durations = new Map(known.map(({ id, durationMs }) => [id, durationMs]));
   const directory = makeResultsDirectory(args.results, names.kernel, new Date());
