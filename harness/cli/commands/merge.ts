@@ -7,6 +7,7 @@ import { colorsFor } from '../../../reports/terminal/style.ts';
 import { renderSummary } from '../../../reports/terminal/summary.ts';
 import { writeOwnPage } from '../html-page.ts';
 import { reportRuns } from '../report-runs.ts';
+import { tellCi } from '../tell-ci.ts';
 
 interface MergeArguments {
   directories: string[];
@@ -45,6 +46,7 @@ export const merge: CommandModule<object, MergeArguments> = {
     if (results.length === 1 && only) {
       await writeOwnPage({ results: only, directory: out });
       process.stdout.write(renderSummary(only, out, colorsFor(process.stdout)));
+      tellCi(results, process.stdout);
     } else {
       await reportRuns(findRuns([out]), out);
     }

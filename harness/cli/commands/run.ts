@@ -12,6 +12,7 @@ import { executeRun, type Audience } from '../execute-run.ts';
 import { writeOwnPage } from '../html-page.ts';
 import { interruption } from '../interruption.ts';
 import { resumeRun } from '../resume-run.ts';
+import { tellCi } from '../tell-ci.ts';
 import { checkRunArguments, RUN_OPTIONS, runBuilder, type RunArguments } from '../run-options.ts';
 
 const PART_GROUP = 'Parts of a run:';
@@ -66,6 +67,7 @@ export const run: CommandModule<object, Arguments> = {
       await writeOwnPage({ results, directory });
       display.close();
       terminal.write(renderSummary(results, directory, colorsFor(terminal)));
+      tellCi([results], terminal);
       if (args.ktap) process.stdout.write(readKtap(directory));
       // It is set already if devices could not be given back.
       process.exitCode ||= results.run.exitCode;
