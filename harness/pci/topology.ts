@@ -12,6 +12,11 @@ export class PciFunction {
     this.bdf = bdf;
   }
 
+  /** The name by which VFIO knows it. */
+  get name(): string {
+    return this.bdf;
+  }
+
   get path(): string {
     return join(DEVICES, this.bdf);
   }

@@ -8,12 +8,11 @@ import {
   vfio_device_bind_iommufd,
   vfio_device_detach_iommufd_pt,
 } from '../abi/vfio.ts';
-import type { PciFunction } from '../pci/topology.ts';
 import { Answer } from './answer.ts';
 import { Device } from './device.ts';
 import type { Iommufd } from './iommufd.ts';
 import { ioctl } from './ioctl.ts';
-import { deviceNode } from './nodes.ts';
+import { deviceNode, type SysfsDevice } from './nodes.ts';
 
 /** Size of VFIO_DEVICE_BIND_IOMMUFD's struct before it had a token. */
 export const BIND_SIZE_WITHOUT_TOKEN = 16;
@@ -30,10 +29,10 @@ export interface BindIommufd {
 /** A device opened through its own node, /dev/vfio/devices/vfioN. */
 export class CdevDevice extends Device {
   /** The value is the device on success. */
-  static tryOpen(pci: PciFunction): Answer<CdevDevice | null> {
-    const path = deviceNode(pci);
+  static tryOpen(device: SysfsDevice): Answer<CdevDevice | null> {
+    const path = deviceNode(device);
     const fd = sys.open(path, O_RDWR | O_CLOEXEC);
-    return new Answer(`open ${path}`, fd, fd >= 0 ? new CdevDevice(fd, pci.bdf) : null);
+    return new Answer(`open ${path}`, fd, fd >= 0 ? new CdevDevice(fd, device.name) : null);
   }
 
   /** The value is the device's id in the iommufd; argsz bytes are given, at least the whole struct. */

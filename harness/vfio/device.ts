@@ -48,7 +48,7 @@ export function fds(numbers: readonly number[]): Buffer {
 /** A VFIO device fd. */
 export class Device {
   readonly fd: number;
-  /** The BDF by which it was opened. */
+  /** The name by which it was opened: of a PCI function, the BDF. */
   readonly name: string;
   #open = true;
 

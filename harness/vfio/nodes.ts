@@ -1,5 +1,4 @@
 import { existsSync, readdirSync, readFileSync, statSync } from 'node:fs';
-import type { PciFunction } from '../pci/topology.ts';
 
 /** Path of a group's node. */
 export function groupNode(group: string): string {
@@ -32,21 +31,29 @@ export function nodeFacts(path: string): NodeFacts {
   };
 }
 
+/** A device in sysfs that a VFIO driver may be bound to. */
+export interface SysfsDevice {
+  /** The name by which VFIO knows it. */
+  readonly name: string;
+  /** Its folder. */
+  readonly path: string;
+}
+
 /** Whether a member of the group is registered with VFIO: the node is there. */
 export function hasGroupNode(group: string): boolean {
   return existsSync(groupNode(group));
 }
 
 /** Name of the device's entry in the class vfio-dev (`vfio3`), or null if it is not registered. */
-export function vfioDevName(pci: PciFunction): string | null {
-  const folder = `${pci.path}/vfio-dev`;
+export function vfioDevName({ path }: SysfsDevice): string | null {
+  const folder = `${path}/vfio-dev`;
   return existsSync(folder) ? (readdirSync(folder)[0] ?? null) : null;
 }
 
 /** Path of the device's own node (VFIO_DEVICE_CDEV). @throws Error if it is not registered. */
-export function deviceNode(pci: PciFunction): string {
-  const name = vfioDevName(pci);
-  if (name === null) throw new Error(`${pci.bdf} is not registered with VFIO`);
+export function deviceNode(device: SysfsDevice): string {
+  const name = vfioDevName(device);
+  if (name === null) throw new Error(`${device.name} is not registered with VFIO`);
   return `/dev/vfio/devices/${name}`;
 }
 

@@ -1,0 +1,44 @@
+import { VFIO_TYPE1v2_IOMMU } from '../abi/vfio.ts';
+import type { Device } from '../vfio/device.ts';
+import type { Group } from '../vfio/group.ts';
+import { MediatedType, type MediatedDevice } from '../vfio/mediated-device.ts';
+import type { TestContext } from './context.ts';
+import type { Requirement } from './requirement.ts';
+
+/** The kernel's sample of a mediated frame buffer: at most four devices, of three sizes. */
+export const MDPY = new MediatedType('mdpy', 'mdpy-vga');
+/** The kernel's sample of a mediated serial port: it can be migrated. */
+export const MTTY = new MediatedType('mtty', 'mtty-1');
+
+/** A driver of mediated devices that offers this type. */
+export function mediated(type: MediatedType): Requirement {
+  return {
+    name: `mediated devices: ${type.path}`,
+    missing: () =>
+      type.exists ? null : `no driver offers ${type.path} (samples/vfio-mdev of the kernel)`,
+  };
+}
+
+/** A new mediated device; removed after the test. */
+export function createMediated({ defer }: TestContext, type: MediatedType): MediatedDevice {
+  const device = type.create();
+  defer(() => {
+    if (device.exists) device.tryRemove().must();
+  });
+  return device;
+}
+
+/** The open group of a new mediated device. */
+export function openMediatedGroup(context: TestContext, type: MediatedType): Group {
+  return context.openFreshGroup(createMediated(context, type).group);
+}
+
+/** A new mediated device, open, in a container of its own. */
+export function openMediated(context: TestContext, type: MediatedType): Device {
+  const mediatedDevice = createMediated(context, type);
+  const container = context.emptyContainer();
+  const group = context.openFreshGroup(mediatedDevice.group);
+  group.setContainer(container);
+  container.setIommu(VFIO_TYPE1v2_IOMMU);
+  return context.openDevice(group, mediatedDevice.name);
+}
