@@ -12,8 +12,35 @@ export function slabinfoReadable(): boolean {
   }
 }
 
-/** Objects in use in the caches from which kmalloc() takes (Documentation/filesystems/proc.rst, slabinfo). Root. */
-export function kmallocObjects(): Map<string, number> {
-  const lines = readFileSync(SLABINFO, 'utf8').matchAll(/^(kmalloc-\S+)\s+(\d+)/gm);
+/**
+ * Objects in use in the caches from which kmalloc() takes, and in those of processes
+ * (Documentation/filesystems/proc.rst, slabinfo). Root.
+ */
+export function objectsInUse(): Map<string, number> {
+  const caches = /^(kmalloc-\S+|mm_struct|task_struct)\s+(\d+)/gm;
+  const lines = readFileSync(SLABINFO, 'utf8').matchAll(caches);
   return new Map([...lines].map(([, name, active]) => [name!, Number(active)]));
+}
+
+/**
+ * Pages of which nobody gives an account: neither free, nor of a process, a file or a slab. This is
+ * where pages are that were asked for and forgotten.
+ */
+export function unaccountedPages(): number {
+  const meminfo = readFileSync('/proc/meminfo', 'utf8');
+  const kib = (name: string) =>
+    Number(new RegExp(`^${name}: +(\\d+)`, 'm').exec(meminfo)?.[1] ?? 0);
+  const known = [
+    'MemFree',
+    'Buffers',
+    'Cached',
+    'SwapCached',
+    'AnonPages',
+    'Slab',
+    'KernelStack',
+    'PageTables',
+    'SecPageTables',
+    'Percpu',
+  ];
+  return (kib('MemTotal') - known.reduce((sum, name) => sum + kib(name), 0)) / 4;
 }

@@ -19,6 +19,7 @@ export { lockedMemory } from '../kernel/memory-accounting.ts';
 export * from '../kernel/module-parameter.ts';
 export * from '../kernel/aligned-area.ts';
 export * from '../kernel/memory-areas.ts';
+export * from '../kernel/page-flags.ts';
 export * from '../kernel/pinned-pages.ts';
 export * from '../kernel/modules.ts';
 export * from '../pci/binding.ts';
@@ -37,6 +38,7 @@ export {
   Program,
   execAgain,
   runParallel,
+  type Arg,
   type Ref,
   sys,
 } from '../shim/index.ts';

@@ -4,18 +4,21 @@ import type { Group } from '../vfio/group.ts';
 import { MediatedType, type MediatedDevice } from '../vfio/mediated-device.ts';
 import type { TestContext } from './context.ts';
 import type { Requirement } from './requirement.ts';
+import { ROOT } from './requirements.ts';
 
 /** The kernel's sample of a mediated frame buffer: at most four devices, of three sizes. */
 export const MDPY = new MediatedType('mdpy', 'mdpy-vga');
 /** The kernel's sample of a mediated serial port: it can be migrated. */
 export const MTTY = new MediatedType('mtty', 'mtty-1');
 
-/** A driver of mediated devices that offers this type. */
+/** A driver that offers this type of mediated device, and the right to make some: root. */
 export function mediated(type: MediatedType): Requirement {
   return {
     name: `mediated devices: ${type.path}`,
-    missing: () =>
-      type.exists ? null : `no driver offers ${type.path} (samples/vfio-mdev of the kernel)`,
+    missing: () => {
+      if (!type.exists) return `no driver offers ${type.path} (samples/vfio-mdev of the kernel)`;
+      return ROOT.missing();
+    },
   };
 }
 

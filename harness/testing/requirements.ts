@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_PROBE } from '../abi/vfio.ts';
 import { isUnloadable, moduleAvailable } from '../kernel/modules.ts';
+import { tellsPageFlags } from '../kernel/page-flags.ts';
 import type { Device } from '../vfio/device.ts';
 import { NEEDS } from '../protocol/needs.ts';
 import { ANY, functionInRole, hasAbility, ownsMachine } from './machine.ts';
@@ -83,3 +84,9 @@ export function dmaBufExport(device: Device): Requirement {
         : 'the kernel exports no BAR as dma-buf (CONFIG_VFIO_PCI_DMABUF)',
   };
 }
+
+/** The flags of page frames, for root: CONFIG_PROC_PAGE_MONITOR. */
+export const PAGE_FLAGS: Requirement = {
+  name: 'page flags',
+  missing: () => (tellsPageFlags() ? null : '/proc/kpageflags cannot be read'),
+};

