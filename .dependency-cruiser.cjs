@@ -3,7 +3,8 @@
  * target, nor the other way round; what both know is harness/protocol.
  */
 const SUPERVISING = '^(harness/(cli|runner|target)|reports)/';
-const EXECUTING = '^(suites|harness/(worker|testing|vfio|pci|kernel|devices|trace|abi|shim))/';
+const EXECUTING =
+  '^(suites|harness/(audit|worker|testing|fuzz|vfio|pci|kernel|devices|trace|abi|shim))/';
 
 module.exports = {
   forbidden: [
@@ -41,9 +42,9 @@ module.exports = {
     },
     {
       name: 'layers',
-      comment: 'worker → suites → testing → vfio, pci, kernel, devices, trace → abi, shim',
+      comment: 'worker → suites → testing → fuzz, vfio, pci, kernel, devices, trace → abi, shim',
       severity: 'error',
-      from: { path: '^harness/(vfio|pci|kernel|devices|trace)/' },
+      from: { path: '^harness/(fuzz|vfio|pci|kernel|devices|trace)/' },
       to: { path: '^(suites|harness/(worker|testing))/' },
     },
     {

@@ -41,9 +41,9 @@ function withoutValues(message: string): string {
     .replace(/\b\d+n?\b/g, 'N');
 }
 
-/** The id without the device: `device.reset.config@igb` → `device.reset.config`. */
+/** The id without the device and the number of a finding: `device.reset.config@igb` → `device.reset.config`. */
 export function familyOf(id: string): string {
-  return id.replace(/@.*/, '');
+  return id.replace(/[@#].*/, '');
 }
 
 /** The ioctl or syscall that gave the observed answer; undefined if none did or it says nothing. */

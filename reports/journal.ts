@@ -9,6 +9,7 @@ import {
 } from 'node:fs';
 import type { BenchMeta } from '../harness/protocol/bench.ts';
 import type { Environment, Failure, TestMeta, WorkerEvent } from '../harness/protocol/events.ts';
+import type { FuzzSlice } from '../harness/protocol/fuzz.ts';
 import type { SessionEnd } from '../harness/target/target.ts';
 import type { BenchMethod, Interleaved } from './bench-results.ts';
 import type { Expectation, Outcome } from './results.ts';
@@ -31,6 +32,8 @@ export type SupervisorEvent =
       tests: TestMeta[];
       /** Of the tests only these, which are one shard's, belong to this run. */
       shard?: { index: number; count: number; ids: string[] };
+      /** The plan, if this is a fuzzing campaign. */
+      fuzz?: FuzzSlice[];
       expectationFiles: string[];
       expectations: Record<string, Expectation>;
     }

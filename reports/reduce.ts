@@ -1,5 +1,6 @@
 import type { Environment, Failure, Status, TestMeta } from '../harness/protocol/events.ts';
 import { exitCode } from './exit-code.ts';
+import { failureTitle } from './failure-title.ts';
 import { plannedTests, type JournalLine, type RunBegin } from './journal.ts';
 import {
   emptySummary,
@@ -32,6 +33,8 @@ export class Reducer {
   readonly #lanes = new Map<number, Lane>();
   readonly #begun = new Map<string, { at: string; session: number }>();
   readonly #results = new Map<string, TestResult>();
+  /** Findings of fuzzers by what is wrong, so that each is told once. */
+  readonly #findings = new Map<string, TestResult>();
 
   /** Takes the next line; returns the test that got its result by it, if any. */
   apply(line: JournalLine): TestResult | undefined {
@@ -97,6 +100,14 @@ export class Reducer {
           failure: line.failure,
           kernelLog: line.kernelLog,
         });
+      case 'fuzz-finding':
+        return this.#recordFinding(line);
+      case 'fuzz-end': {
+        const isNew = !this.#results.has(line.id);
+        if (!isNew) return undefined;
+        const nothing = { skip: line.skip, failure: null, kernelLog: [] };
+        return this.#record(line.id, line.skip.length > 0 ? 'skip' : 'pass', 0, nothing);
+      }
       case 'run-end':
         this.#end = { at: line.at, outcome: line.outcome, reason: line.reason };
         return undefined;
@@ -122,13 +133,13 @@ export class Reducer {
     const summary = emptySummary();
     for (const { id } of plannedTests(begin)) {
       const result = this.#results.get(id);
-      if (!result) {
-        notRun.push(id);
-        continue;
-      }
-      tests.push(result);
-      summary[result.status] += 1;
+      if (result) tests.push(result);
+      else notRun.push(id);
     }
+    for (const finding of this.#findings.values()) {
+      if (!tests.includes(finding)) tests.push(finding);
+    }
+    for (const { status } of tests) summary[status] += 1;
     const environment = { ...begin.target, ...this.#environment };
     const results: RunResults = {
       schema: RESULTS_SCHEMA,
@@ -158,6 +169,27 @@ export class Reducer {
     };
     results.run.exitCode = exitCode(results);
     return results;
+  }
+
+  /** A finding is a result of its own, unless the same was found before; the first is the fuzzer's result. */
+  #recordFinding(line: Extract<JournalLine, { type: 'fuzz-finding' }>): TestResult | undefined {
+    const test = this.#meta.get(line.id);
+    if (!test) return undefined;
+    const findings = [...this.#findings.values()].filter(({ title }) => title === test.title);
+    const isFirst = !findings.some(({ id }) => id === line.id);
+    const id = isFirst ? line.id : `${line.id}#${findings.length + 1}`;
+    const program = line.program || `${line.seed}:${line.index}`;
+    const { status, durationMs, failure, kernelLog } = line;
+    const result: TestResult = {
+      ...this.#resultOf(test, status, durationMs, { skip: [], failure, kernelLog }, undefined),
+      id,
+      rerun: `${this.#begin?.rerun ?? ''} ${line.id} --replay '${program}'`,
+    };
+    const title = failureTitle(result) ?? id;
+    if (this.#findings.has(title)) return undefined;
+    this.#findings.set(title, result);
+    if (isFirst) this.#results.set(id, result);
+    return result;
   }
 
   #skipByExpectation(test: TestMeta, expectation: Expectation): void {
@@ -190,8 +222,20 @@ export class Reducer {
     found: { skip: string[]; failure: Failure | null; kernelLog: string[] },
     expectation: Expectation | undefined,
   ): TestResult {
+    const result = this.#resultOf(test, status, durationMs, found, expectation);
+    this.#results.set(test.id, result);
+    return result;
+  }
+
+  #resultOf(
+    test: TestMeta,
+    status: Status,
+    durationMs: number,
+    found: { skip: string[]; failure: Failure | null; kernelLog: string[] },
+    expectation: Expectation | undefined,
+  ): TestResult {
     const begun = this.#begun.get(test.id);
-    const result: TestResult = {
+    return {
       id: test.id,
       suite: test.suite,
       title: test.title,
@@ -211,8 +255,6 @@ export class Reducer {
       session: begun?.session ?? null,
       rerun: `${this.#begin?.rerun ?? 'vfio-conformance run'} ${test.id}`,
     };
-    this.#results.set(test.id, result);
-    return result;
   }
 }
 

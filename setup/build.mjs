@@ -18,6 +18,12 @@ const REQUIRE_BANNER =
   "import { createRequire as __createRequire } from 'node:module';\n" +
   'const require = __createRequire(import.meta.url);';
 
+/** Fuzzers are tests as well. */
+const TESTS = /\.(test|fuzz)\.ts$/;
+const BENCHES = /\.bench\.ts$/;
+/** `suites/AREA/corpus/ID/NAME.txt` */
+const CORPUS = /\/corpus\/.*\.txt$/;
+
 /**
  * Every suite file, as the module `virtual:suites`: what is added below `suites/` is run without
  * being named anywhere.
@@ -32,7 +38,11 @@ function suitesPlugin(folder = 'suites') {
         namespace: 'suites',
       }));
       build.onLoad({ filter: /.*/, namespace: 'suites' }, () => ({
-        contents: suitesModule(listSuites(folder), listSuites(folder, '.bench.ts')),
+        contents: suitesModule(
+          listSuites(folder),
+          listSuites(folder, BENCHES),
+          listSuites(folder, CORPUS),
+        ),
         resolveDir: projectFolder,
         loader: 'js',
       }));
@@ -42,27 +52,33 @@ function suitesPlugin(folder = 'suites') {
 
 /**
  * @param {string} folder relative to the project
- * @param {'.test.ts' | '.bench.ts'} ending
- * @returns {string[]} the suite files in it, relative to the project
+ * @param {RegExp} name
+ * @returns {string[]} the files of such a name in it, relative to the project
  */
-export function listSuites(folder = 'suites', ending = '.test.ts') {
+export function listSuites(folder = 'suites', name = TESTS) {
   const path = join(projectFolder, folder);
   if (!existsSync(path)) return [];
   return readdirSync(path, { recursive: true })
     .map((file) => `${folder}/${file}`)
-    .filter((path) => path.endsWith(ending))
+    .filter((path) => name.test(path))
     .sort();
 }
 
 /**
  * @param {string[]} tests files with tests
  * @param {string[]} benches files with benchmarks
+ * @param {string[]} corpus fuzz programs that are kept
  * @returns {string} source of the module `virtual:suites`
  */
-export function suitesModule(tests, benches) {
+export function suitesModule(tests, benches, corpus) {
+  const kept = corpus.map((file) => ({
+    file,
+    text: readFileSync(join(projectFolder, file), 'utf8'),
+  }));
   return (
     `export const suiteFiles = [\n${tests.map(loader).join('')}];\n` +
-    `export const benchFiles = [\n${benches.map(loader).join('')}];\n`
+    `export const benchFiles = [\n${benches.map(loader).join('')}];\n` +
+    `export const corpus = ${JSON.stringify(kept)};\n`
   );
 }
 

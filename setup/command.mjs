@@ -15,8 +15,8 @@ export async function runCommand(args) {
   return runCli(args);
 }
 
-/** Commands that run tests or benchmarks. */
-const RUNNING = ['run', 'matrix', 'audit', 'bench'];
+/** Commands that run tests, benchmarks or fuzzers. */
+const RUNNING = ['run', 'matrix', 'audit', 'bench', 'fuzz'];
 
 /**
  * Only these need more than the bundles: the shim, and QEMU unless it runs on this machine.

@@ -14,13 +14,14 @@ it('sets up no more than a command needs', () => {
 });
 
 it('bundles every suite file by its path', () => {
-  expect(listSuites().every((file) => /^suites\/.+\.test\.ts$/.test(file))).toBe(true);
-  expect(suitesModule(['suites/a/b.test.ts'], ['suites/a/b.bench.ts'])).toBe(
+  expect(listSuites().every((file) => /^suites\/.+\.(test|fuzz)\.ts$/.test(file))).toBe(true);
+  expect(suitesModule(['suites/a/b.test.ts'], ['suites/a/b.bench.ts'], [])).toBe(
     'export const suiteFiles = [\n' +
       '  { file: "suites/a/b.test.ts", load: () => import("./suites/a/b.test.ts") },\n' +
       '];\n' +
       'export const benchFiles = [\n' +
       '  { file: "suites/a/b.bench.ts", load: () => import("./suites/a/b.bench.ts") },\n' +
-      '];\n',
+      '];\n' +
+      'export const corpus = [];\n',
   );
 });

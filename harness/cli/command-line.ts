@@ -5,6 +5,7 @@ import { compare } from './commands/compare.ts';
 import { coverage } from './commands/coverage.ts';
 import { devices } from './commands/devices.ts';
 import { expectations } from './commands/expectations.ts';
+import { fuzz } from './commands/fuzz.ts';
 import { history } from './commands/history.ts';
 import { kernels } from './commands/kernels.ts';
 import { list } from './commands/list.ts';
@@ -26,6 +27,7 @@ const COMMANDS = [
   run,
   audit,
   bench,
+  fuzz,
   list,
   show,
   coverage,

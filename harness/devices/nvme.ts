@@ -49,6 +49,7 @@ export class Nvme implements DmaDevice {
   readonly bar: Mapping;
   readonly maxTransfer = 512;
   readonly #queues: bigint;
+  readonly #container: Container;
   #next = 0;
   #nextCompletion = 0;
   #phase = PHASE;
@@ -60,11 +61,8 @@ export class Nvme implements DmaDevice {
   constructor(device: Device, container: Container, queues: DmaMemory) {
     enableDevice(device);
     this.#queues = queues.address;
-    container.mapDma({
-      iova: Nvme.QUEUES_IOVA,
-      vaddr: queues.address,
-      size: BigInt(Nvme.QUEUES_SIZE),
-    });
+    this.#container = container;
+    this.mapQueues();
     this.bar = device.region(0).map();
     const program = new Program();
     const register = (offset: number) => this.bar.address + BigInt(offset);
@@ -83,6 +81,15 @@ export class Nvme implements DmaDevice {
       this.bar.unmap();
       throw new KernelError(result, 'start of an NVMe controller');
     }
+  }
+
+  /** Maps the queues again, after everything in the container was unmapped. */
+  mapQueues(): void {
+    this.#container.mapDma({
+      iova: Nvme.QUEUES_IOVA,
+      vaddr: this.#queues,
+      size: BigInt(Nvme.QUEUES_SIZE),
+    });
   }
 
   /** @param count always {@link maxTransfer}. */

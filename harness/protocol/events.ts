@@ -4,6 +4,7 @@
  */
 
 import type { BenchPlan, BenchRoundEvent } from './bench.ts';
+import type { FuzzEvent, FuzzSlice } from './fuzz.ts';
 
 /** Bumped when a line's meaning changes; both sides refuse to talk across versions. */
 export const PROTOCOL_VERSION = 1;
@@ -81,6 +82,7 @@ export type WorkerEvent =
   | { type: 'lie-end'; id: string; index: number; noticed: boolean }
   | { type: 'audit-end'; id: string; reason: string | null }
   | BenchRoundEvent
+  | FuzzEvent
   | { type: 'log'; text: string }
   | { type: 'bye' };
 
@@ -94,6 +96,8 @@ export interface Assignment {
   audit?: { from: number; most: number };
   /** Instead: the ids are those of benchmarks, to be measured like this. */
   bench?: BenchPlan;
+  /** Instead of running the tests: these pieces of a fuzzing campaign, in their order. */
+  fuzz?: FuzzSlice[];
   /** `vm`: devices by role, any of them may be rebound. `local`: only `devices`, which are bound to vfio-pci already. */
   mode: 'vm' | 'local';
   /** Role name → path of `slot.function` steps from the root bus, e.g. `['04.0', '00.0']`. VM only. */

@@ -292,11 +292,13 @@ async function runSession(
   return { end, lastCalls, current, durationMs: Math.round(durationMs), nonce, logs, hang, abort };
 }
 
-function isDeath(end: SessionEnd): boolean {
+/** Whether a session ended in a way that speaks against the kernel or the worker. */
+export function isDeath(end: SessionEnd): boolean {
   return ['guest-panic', 'guest-died', 'worker-died'].includes(end.kind);
 }
 
-function deathMessage(end: SessionEnd): string {
+/** How a session died, for people. */
+export function deathMessage(end: SessionEnd): string {
   const what = {
     'guest-panic': 'the kernel panicked',
     'guest-died': 'the guest went down',
@@ -319,7 +321,7 @@ function hangFailure(
 }
 
 /** The message, then what the worker logged, and its last words if they are not the kernel's. */
-function failureOf(
+export function failureOf(
   kind: Failure['kind'],
   message: string,
   end: SessionEnd,

@@ -35,7 +35,7 @@ export interface Session {
 }
 
 /** What a session is started for; the target adds what it knows of itself. */
-export type Work = Pick<Assignment, 'tests' | 'audit' | 'bench'>;
+export type Work = Pick<Assignment, 'tests' | 'audit' | 'bench' | 'fuzz'>;
 
 /** The fact by which a target that dies with its kernel, this machine, tells one boot from another. */
 export const BOOT_ID = 'boot id';

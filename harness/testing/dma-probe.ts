@@ -29,6 +29,7 @@ export class DmaProbe {
   /** Bytes that it maps in the container for itself. */
   static readonly MAPPED = SLOTS * CHUNK + Nvme.QUEUES_SIZE;
 
+  readonly #container: Container;
   readonly #nvme: Nvme;
   readonly #scratch: DmaMemory;
 
@@ -37,8 +38,19 @@ export class DmaProbe {
     // Slot 0 holds junk, slot 1 what is to be written, the others what was read.
     this.#scratch = context.memory({ size: SLOTS * CHUNK, kind: '4k' });
     this.#scratch.fill(JUNK_SEED, 0, CHUNK);
+    this.#container = container;
+    this.#mapScratch();
+  }
+
+  #mapScratch(): void {
     const { address, size } = this.#scratch;
-    container.mapDma({ iova: SCRATCH_IOVA, vaddr: address, size: BigInt(size) });
+    this.#container.mapDma({ iova: SCRATCH_IOVA, vaddr: address, size: BigInt(size) });
+  }
+
+  /** Maps again what it needs, after everything in the container was unmapped. */
+  remap(): void {
+    this.#nvme.mapQueues();
+    this.#mapScratch();
   }
 
   /** Whether the device reads the pattern of `seed` (see DmaMemory.fill) at `iova`. */

@@ -39,6 +39,7 @@ export {
   execAgain,
   runParallel,
   type Arg,
+  type Data,
   type Ref,
   sys,
 } from '../shim/index.ts';
@@ -78,6 +79,9 @@ export * from './dma-probe.ts';
 export { eventually } from './eventually.ts';
 export { expect } from './expect.ts';
 export * from './kernel-leaks.ts';
+export { fuzz, type FuzzOptions } from './fuzz.ts';
+export type { Batch } from '../fuzz/batch.ts';
+export type { Kind, Stage } from '../fuzz/fuzzer.ts';
 export * from './mapping-state.ts';
 export * from './mediated.ts';
 export { functionInRole } from './machine.ts';

@@ -1,5 +1,6 @@
 import { collectTests, type VitestRunner } from '@vitest/runner';
-import { benchFiles, suiteFiles } from 'virtual:suites';
+import { benchFiles, corpus, suiteFiles } from 'virtual:suites';
+import { setCorpus } from '../testing/corpus.ts';
 import {
   beginFile,
   registeredBenches,
@@ -14,6 +15,7 @@ import {
  * @throws Error naming the file that does not load.
  */
 export async function collectCases(): Promise<ReadonlyMap<string, Case>> {
+  setCorpus(corpus);
   const loaders = new Map(suiteFiles.map(({ file, load }) => [file, load]));
   const runner: VitestRunner = {
     config: {

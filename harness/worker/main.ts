@@ -13,6 +13,7 @@ import { Channel } from './channel.ts';
 import { measureBenches } from './bench.ts';
 import { collectBenches, collectCases } from './collect.ts';
 import { environment } from './environment.ts';
+import { runSlices } from './fuzz.ts';
 
 /** Executes one assignment: every test in its order, until done or until something cannot be put back. */
 async function execute(where: string): Promise<void> {
@@ -27,6 +28,10 @@ async function execute(where: string): Promise<void> {
   if (assignment.bench) return measureBenches(channel, assignment.tests, assignment.bench);
   keepLastCalls(channel, assignment.blackBox);
   const cases = await collectCases();
+  if (assignment.fuzz) {
+    const reason = runSlices(cases, assignment.fuzz, (event) => channel.send(event));
+    if (reason !== null) channel.send({ type: 'abort', reason });
+  }
   for (const id of assignment.tests) {
     const testCase = cases.get(id);
     if (!testCase) throw new Error(`there is no test '${id}'`);

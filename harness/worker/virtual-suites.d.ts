@@ -6,4 +6,6 @@ declare module 'virtual:suites' {
   }
   export const suiteFiles: readonly SuiteFile[];
   export const benchFiles: readonly SuiteFile[];
+  /** Fuzz programs that are kept below `suites/`. */
+  export const corpus: readonly { file: string; text: string }[];
 }

@@ -1,0 +1,57 @@
+import type { JournalEvent } from '../../reports/journal.ts';
+
+const EVERY_MS = 10_000;
+
+/** What a campaign has done so far, for a line on the terminal now and then. */
+export class FuzzProgress {
+  readonly #write: (text: string) => void;
+  readonly #begun = performance.now();
+  #told = performance.now();
+  #programs = 0;
+  #operations = 0;
+  #findings = 0;
+  readonly #functions = new Set<string>();
+  /** Programs and operations of slices that are under way, by fuzzer. */
+  readonly #running = new Map<string, { programs: number; operations: number }>();
+
+  constructor(write: (text: string) => void) {
+    this.#write = write;
+  }
+
+  /** Takes what happened. */
+  apply(event: JournalEvent): void {
+    switch (event.type) {
+      case 'fuzz-progress':
+        this.#running.set(event.id, event);
+        break;
+      case 'fuzz-end':
+        this.#running.delete(event.id);
+        this.#programs += event.programs;
+        this.#operations += event.operations;
+        for (const name of event.functions ?? []) this.#functions.add(name);
+        break;
+      case 'fuzz-finding':
+        this.#findings++;
+        break;
+      default:
+        return;
+    }
+    if (performance.now() - this.#told < EVERY_MS) return;
+    this.#told = performance.now();
+    this.#write(this.summary());
+  }
+
+  /** `2 min: 120 programs, 90210 operations (751/s), 0 findings`. */
+  summary(): string {
+    const seconds = (performance.now() - this.#begun) / 1000;
+    const running = [...this.#running.values()];
+    const sum = (key: 'programs' | 'operations', done: number) =>
+      running.reduce((total, slice) => total + slice[key], done);
+    const operations = sum('operations', this.#operations);
+    const functions = this.#functions.size > 0 ? `, ${this.#functions.size} functions reached` : '';
+    return (
+      `${Math.round(seconds)} s: ${sum('programs', this.#programs)} programs, ${operations} operations ` +
+      `(${Math.round(operations / seconds)}/s)${functions}, ${this.#findings} findings`
+    );
+  }
+}

@@ -1,0 +1,121 @@
+import { Arbitrary, Stream, Value, type Random } from 'fast-check';
+import type { Operation, Shapes } from './operation.ts';
+
+/** How far the shrinking of a program has come: the size of the pieces that are left out next. */
+interface ShrinkContext {
+  piece: number;
+}
+
+/**
+ * Programs as one value of fast-check's: a whole batch is generated at once from one number of the
+ * random source (a number of its own for each field would cost more than the system calls), and
+ * shrunk in large pieces first.
+ */
+export class ProgramArbitrary extends Arbitrary<readonly Operation[]> {
+  readonly #shapes: Shapes;
+  readonly #longest: number;
+  /** Kinds as often as their weight says. */
+  readonly #deck: { kind: string; limits: number[] }[];
+
+  /** @param longest operations in a program at most; most programs have about as many. */
+  constructor(shapes: Shapes, longest: number) {
+    super();
+    this.#shapes = shapes;
+    this.#longest = longest;
+    this.#deck = Object.entries(shapes).flatMap(([kind, { weight, fields }]) =>
+      Array.from({ length: weight }, () => ({ kind, limits: Object.values(fields) })),
+    );
+  }
+
+  generate(random: Random): Value<readonly Operation[]> {
+    const next = xorshift(random.nextInt());
+    // Short programs now and then: a state that only a fresh beginning has.
+    const longest = next(8) === 0 ? Math.min(16, this.#longest) : this.#longest;
+    const length = 1 + Math.floor(longest / 2) + next(Math.ceil(longest / 2));
+    const operations = new Array<Operation>(length);
+    for (let index = 0; index < length; index++) {
+      const { kind, limits } = this.#deck[next(this.#deck.length)]!;
+      operations[index] = { kind, values: limits.map((limit) => next(limit)) };
+    }
+    return new Value(operations, undefined);
+  }
+
+  canShrinkWithoutContext(value: unknown): value is readonly Operation[] {
+    return Array.isArray(value);
+  }
+
+  shrink(operations: readonly Operation[], context: unknown): Stream<Value<readonly Operation[]>> {
+    const piece = (context as ShrinkContext | undefined)?.piece ?? operations.length;
+    return new Stream(this.#smaller(operations, Math.min(piece, operations.length)));
+  }
+
+  /** First without ever smaller pieces, from the end; then with plainer numbers. */
+  *#smaller(
+    operations: readonly Operation[],
+    largest: number,
+  ): Generator<Value<readonly Operation[]>> {
+    for (let piece = largest; piece >= 1; piece = Math.floor(piece / 2)) {
+      for (let end = operations.length; end > 0; end -= piece) {
+        const start = Math.max(0, end - piece);
+        const rest = [...operations.slice(0, start), ...operations.slice(end)];
+        yield new Value(rest, { piece } satisfies ShrinkContext);
+      }
+    }
+    for (const [index, { kind, values }] of operations.entries()) {
+      for (const [field, value] of values.entries()) {
+        for (const plainer of plainerThan(value)) {
+          const changed = [...operations];
+          changed[index] = { kind, values: values.with(field, plainer) };
+          yield new Value(changed, { piece: 1 } satisfies ShrinkContext);
+        }
+      }
+    }
+  }
+
+  /** A program near to a given one: some operations replaced, doubled, left out or varied. */
+  mutate(operations: readonly Operation[], random: Random): readonly Operation[] {
+    const next = xorshift(random.nextInt());
+    const mutated = [...operations];
+    for (let changes = 1 + next(8); changes > 0; changes--) {
+      const at = next(mutated.length + 1);
+      const { kind, limits } = this.#deck[next(this.#deck.length)]!;
+      const fresh = { kind, values: limits.map((limit) => next(limit)) };
+      const old = mutated[at];
+      switch (next(4)) {
+        case 0:
+          mutated.splice(at, 0, fresh);
+          break;
+        case 1:
+          mutated.splice(at, 1);
+          break;
+        case 2:
+          if (old) mutated.splice(next(mutated.length + 1), 0, old);
+          break;
+        default:
+          if (old) mutated[at] = this.#vary(old, next);
+      }
+    }
+    return mutated.slice(0, this.#longest);
+  }
+
+  #vary({ kind, values }: Operation, next: (limit: number) => number): Operation {
+    const limits = Object.values(this.#shapes[kind]!.fields);
+    const field = next(Math.max(1, values.length));
+    return { kind, values: values.map((value, at) => (at === field ? next(limits[at]!) : value)) };
+  }
+}
+
+function plainerThan(value: number): number[] {
+  return [...new Set([0, value >> 1, value - 1])].filter((plainer) => plainer < value);
+}
+
+/** Numbers from 0 to below `limit`, all decided by the seed (Marsaglia, "Xorshift RNGs", 2003). */
+function xorshift(seed: number): (limit: number) => number {
+  let state = seed | 0 || 1;
+  return (limit) => {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    return (state >>> 0) % limit;
+  };
+}
