@@ -27,6 +27,8 @@ export interface MeasureHandlers {
 }
 
 const NS_PER_MS = 1e6;
+/** Rounds after which the C program measures too: starting it takes longer than a round. */
+const REFERENCE_ROUNDS = 10;
 
 /** The {@link Measure} of one benchmark. */
 export function measureFor(
@@ -62,7 +64,7 @@ export function measureFor(
             preemptions,
           });
         }
-        if (!reference) continue;
+        if (!reference || round >= REFERENCE_ROUNDS) continue;
         handlers.onRound({
           type: 'bench-round',
           id: operationId(id, reference.operation ?? ''),

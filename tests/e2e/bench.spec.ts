@@ -1,0 +1,87 @@
+import { beforeAll, describe, expect, it } from 'vitest';
+import { readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { BenchResults } from '../../reports/bench-results.ts';
+import { compareBenches, type Verdict } from '../../reports/bench/compare.ts';
+import { readBench } from '../../reports/bench/directory.ts';
+import { resultsFolder, start } from './vfio-conformance.ts';
+
+const COMPARED = ['container.dma.4k.4KiB.warm.map', 'irq.loopback.msi.read'];
+const TRIALS = 20;
+const ROUNDS = 8;
+
+/** Measures the default kernel against itself; the results of both sides. */
+async function againstItself(
+  ...more: string[]
+): Promise<{ sides: [BenchResults, BenchResults]; output: string }> {
+  const folder = resultsFolder();
+  const { code, output } = await start([
+    'bench',
+    ...['container.dma.4k.4KiB.warm', 'irq.loopback.msi.read'],
+    ...['--kernel', 'trixie-backports', '--kernel', 'trixie-backports'],
+    ...['--quick', '--rounds', String(TRIALS * ROUNDS), '--round-ms', '10'],
+    ...['--results', folder, '--quiet', ...more],
+  ]).finished;
+  expect([0, 1], output).toContain(code);
+  const sides = readdirSync(folder)
+    .sort()
+    .map((name) => readBench(join(folder, name)));
+  return { sides: sides as [BenchResults, BenchResults], output };
+}
+
+/** Some rounds of a run, as if there had been no others. */
+function trial(results: BenchResults, number: number): BenchResults {
+  return {
+    ...results,
+    benchmarks: results.benchmarks.map((bench) => ({
+      ...bench,
+      rounds: bench.rounds.slice(number * ROUNDS, (number + 1) * ROUNDS),
+    })),
+  };
+}
+
+/** What each trial says of each compared operation. */
+function verdicts([a, b]: readonly [BenchResults, BenchResults]): Verdict[] {
+  return Array.from({ length: TRIALS }, (_, number) => {
+    const { operations } = compareBenches(trial(a, number), trial(b, number), 5);
+    return operations.filter(({ id }) => COMPARED.includes(id)).map(({ verdict }) => verdict);
+  }).flat();
+}
+
+describe('a kernel measured against itself, round by round', () => {
+  let sides: [BenchResults, BenchResults];
+  let output: string;
+
+  beforeAll(async () => ({ sides, output } = await againstItself()));
+
+  it('shows no difference in any trial', () => {
+    const claimed = verdicts(sides).filter((verdict) => ['slower', 'faster'].includes(verdict));
+    expect(claimed, output).toEqual([]);
+  });
+
+  it('has figures for every operation, and the machine they were taken on', () => {
+    for (const { run, benchmarks } of sides) {
+      expect(run.outcome).toBe('finished');
+      expect(run.environment).toHaveProperty('SHA-256 of the kernel image');
+      for (const bench of benchmarks) {
+        expect(bench.status, bench.id).toBe('pass');
+        expect(bench.summary?.min, bench.id).toBeGreaterThan(0);
+        expect(bench.rounds, bench.id).toHaveLength(TRIALS * ROUNDS);
+      }
+    }
+  });
+
+  it('is compared with the C program', () => {
+    for (const id of COMPARED) {
+      const bench = sides[0].benchmarks.find((one) => one.id === id);
+      // What is measured is the same; how close depends on what else the host does.
+      expect(bench?.fidelity?.ratio, id).toBeGreaterThan(0.8);
+      expect(bench?.fidelity?.ratio, id).toBeLessThan(1.25);
+    }
+  });
+});
+
+it('finds a delay of 10 % that was planted, in every trial', async () => {
+  const { sides, output } = await againstItself('--plant-delay', '10');
+  expect(verdicts(sides), output).toEqual(Array(TRIALS * COMPARED.length).fill('slower'));
+});
