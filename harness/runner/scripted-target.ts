@@ -7,6 +7,8 @@ export interface Stage {
   tests: string[];
   say(event: WorkerEvent): void;
   progress(text: string): void;
+  /** A request of the worker's, as far as the supervisor itself answers it. */
+  ask(action: string, args: Record<string, unknown>): Promise<unknown> | undefined;
   hello(): void;
   begin(id: string): void;
   pass(id: string): void;
@@ -72,6 +74,7 @@ export class ScriptedTarget implements Target {
       say,
       end,
       progress: (text) => handlers.onProgress(text),
+      ask: (action, args) => handlers.answer?.(action, args),
       hello: () => say({ type: 'hello', protocol: 1, environment: { kernel: '7.3.4' } }),
       begin: (id) => say({ type: 'test-begin', id, nonce: `nonce-${id.split('.').at(-1)}` }),
       pass: (id) =>

@@ -108,7 +108,7 @@ export const bench: CommandModule<object, BenchArguments> = {
       .example('$0 bench --kernel bookworm --kernel ~/linux', 'two kernels, round by round')
       .epilogue(
         'Exit codes: 0 measured, 1 slower than the baseline or the first kernel by more than\n' +
-          '--threshold, or a benchmark failed, 2 wrong usage, 3 harness or set-up error, 130 interrupted.',
+          '--threshold, or a benchmark failed, 2 wrong usage, 3 harness or set-up error, 5 the kernel\ncrashed, 130 interrupted.',
       ) as Argv<BenchArguments>,
   handler: async (args) => {
     checkThreshold(args.threshold);
@@ -237,9 +237,10 @@ function exitCodeOf(measured: readonly BenchResults[], slower: boolean): number 
   const outcomes = new Set(measured.map(({ run }) => run.outcome));
   if (outcomes.has('interrupted')) return EXIT.interrupted;
   if (outcomes.has('broken')) return EXIT.setup;
-  if (outcomes.has('aborted') || outcomes.has('unfinished')) return EXIT.died;
-  const failed = measured.some(({ benchmarks }) =>
-    benchmarks.some(({ status }) => status !== 'pass' && status !== 'skip'),
+  const statuses = new Set(
+    measured.flatMap(({ benchmarks }) => benchmarks.map(({ status }) => status)),
   );
+  if (outcomes.has('aborted') || statuses.has('crash')) return EXIT.died;
+  const failed = [...statuses].some((status) => status !== 'pass' && status !== 'skip');
   return slower || failed ? EXIT.failures : EXIT.asExpected;
 }
