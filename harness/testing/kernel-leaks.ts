@@ -9,8 +9,11 @@ export const SLABINFO: Requirement = {
   missing: () => (slabinfoReadable() ? null : 'the kernel does not tell what its caches hold'),
 };
 
-/** How often the same cache has to grow before it is called a leak: what caches keep for themselves comes once. */
-const BATCHES = 3;
+/**
+ * How long to wait after each batch for what RCU and work queues free. The same cache has to grow by
+ * each before it is called a leak: what caches keep for themselves comes once.
+ */
+const PATIENCE_MS = [500, 500, 10_000];
 
 /** Objects in use by cache, and pages that are nobody's. */
 function holdings(): Map<string, number> {
@@ -33,10 +36,10 @@ function growth(before: ReadonlyMap<string, number>, limit: number): Map<string,
  */
 export function expectNoKernelLeak(rounds: number, run: () => void): void {
   let suspects: string[] = [];
-  for (let batch = 0; batch < BATCHES; batch++) {
+  for (const [batch, patience] of PATIENCE_MS.entries()) {
     const before = holdings();
     run();
-    eventually(() => growth(before, rounds / 2).size === 0);
+    eventually(() => growth(before, rounds / 2).size === 0, patience);
     const grown = [...growth(before, rounds / 2).keys()];
     suspects = batch === 0 ? grown : suspects.filter((name) => grown.includes(name));
     if (suspects.length === 0) return;
