@@ -13,6 +13,7 @@ export * from '../devices/scratch-registers.ts';
 export type * from '../devices/test-device.ts';
 export { KernelLog } from '../kernel/kmsg.ts';
 export * from '../devices/interrupt-devices.ts';
+export * from '../kernel/fault-injection.ts';
 export * from '../kernel/interrupts.ts';
 export { kernelAtLeast } from '../kernel/version.ts';
 export { lockedMemory } from '../kernel/memory-accounting.ts';

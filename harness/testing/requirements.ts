@@ -1,5 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_PROBE } from '../abi/vfio.ts';
+import { canFailAllocations } from '../kernel/fault-injection.ts';
 import { isUnloadable, moduleAvailable } from '../kernel/modules.ts';
 import { tellsPageFlags } from '../kernel/page-flags.ts';
 import type { Device } from '../vfio/device.ts';
@@ -62,6 +63,15 @@ export function kernelModule(name: string): Requirement {
 export const UNLOADABLE_VFIO_PCI: Requirement = {
   name: 'vfio-pci as a module',
   missing: () => (isUnloadable('vfio_pci') ? null : 'vfio-pci is built in and cannot be reloaded'),
+};
+
+/** Allocations of the kernel's that fail when a test says so. */
+export const FAILSLAB: Requirement = {
+  name: 'failslab',
+  missing: () =>
+    canFailAllocations()
+      ? null
+      : 'the kernel cannot be made to run out of memory (CONFIG_FAILSLAB)',
 };
 
 /** Devices with nodes of their own, and iommufd: CONFIG_VFIO_DEVICE_CDEV. */
