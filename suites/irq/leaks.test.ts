@@ -96,7 +96,7 @@ const ROWS: Row[] = [
     name: 'vector',
     title: 'an MSI-X vector set, replaced and removed',
     source: `${INTRS} vfio_msi_set_vector_signal()`,
-    prepare: enable(msix),
+    prepare: ({ device }, signal) => new Irqs(device, msix).enable([signal, signal]),
     round: ({ fd }) => [
       { index: msix, start: 1, fds: [fd] },
       { index: msix, start: 1, fds: [fd] },
