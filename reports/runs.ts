@@ -7,12 +7,11 @@ import type { FoundRun } from './results.ts';
 
 /**
  * Reads the runs of results directories, or of folders that hold such, each once, the oldest first.
- * An audit's directory has no run and is left out.
- * @throws UsageError naming a path where no run is
+ * An audit and benchmarks are no run and are left out.
+ * @throws UsageError naming a path where no results are
  */
 export function findRuns(paths: readonly string[]): FoundRun[] {
-  const directories = new Set(paths.flatMap(runDirectories));
-  return [...directories]
+  return resultsDirectories(paths)
     .flatMap((directory) => {
       const lines = readJournal(join(directory, JOURNAL_FILE));
       const isRun = lines.some(({ type }) => type === 'run-begin');
@@ -21,7 +20,15 @@ export function findRuns(paths: readonly string[]): FoundRun[] {
     .sort((a, b) => a.results.run.started.localeCompare(b.results.run.started));
 }
 
-function runDirectories(path: string): string[] {
+/**
+ * Results directories, given themselves or a folder that holds some, each once.
+ * @throws UsageError naming a path where none is
+ */
+export function resultsDirectories(paths: readonly string[]): string[] {
+  return [...new Set(paths.flatMap(directoriesAt))];
+}
+
+function directoriesAt(path: string): string[] {
   if (existsSync(join(path, JOURNAL_FILE))) return [path.replace(/(.)\/+$/, '$1')];
   const isFolder = statSync(path, { throwIfNoEntry: false })?.isDirectory() ?? false;
   const inside = (isFolder ? readdirSync(path, { withFileTypes: true }) : [])

@@ -1,22 +1,20 @@
 import { join } from 'node:path';
 import { HTML_FILE } from '../../reports/results-directory.ts';
-import { writeHtml } from '../../reports/html/write.ts';
+import { writeHtml, type PageContents } from '../../reports/html/write.ts';
 import type { FoundRun } from '../../reports/results.ts';
 import { coverageGoal } from './coverage-goal.ts';
+import { THRESHOLD_OPTION } from './threshold.ts';
 
-/**
- * Writes one HTML page of some runs, the oldest first.
- * @param start the fragment of its address that opens first; the overview if absent
- */
+/** Writes one HTML page of some runs and benchmarks. */
 export async function writePage(
   path: string,
-  runs: readonly FoundRun[],
-  start?: string,
+  contents: Pick<PageContents, 'runs' | 'benches' | 'start'>,
+  threshold: number = THRESHOLD_OPTION.default,
 ): Promise<void> {
-  writeHtml(path, { runs, goal: await coverageGoal(), start });
+  writeHtml(path, { ...contents, goal: await coverageGoal(), threshold });
 }
 
 /** Writes the page of a run into its results directory. */
 export async function writeOwnPage(run: FoundRun): Promise<void> {
-  await writePage(join(run.directory, HTML_FILE), [run]);
+  await writePage(join(run.directory, HTML_FILE), { runs: [run] });
 }

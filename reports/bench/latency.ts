@@ -8,6 +8,9 @@ export interface SampledRound extends BenchRound {
   ns: readonly number[];
 }
 
+/** So many nanoseconds or a little more, in so many samples. */
+export type Bucket = [ns: number, samples: number];
+
 const SIGNIFICANT_DIGITS = 3;
 /** An hour: HDR histograms need a bound. */
 const HIGHEST_NS = 3_600_000_000_000;
@@ -68,4 +71,17 @@ export function encodeHistogram(rounds: readonly SampledRound[]): string {
   });
   for (const { ns } of rounds) for (const value of ns) histogram.recordValue(Math.round(value));
   return hdr.encodeIntoCompressedBase64(histogram);
+}
+
+/** The samples of such a histogram, as exactly as it keeps them, the fastest first. */
+export function decodeHistogram(text: string): Bucket[] {
+  const histogram = hdr.decodeFromCompressedBase64(text) as hdr.JsHistogram;
+  const buckets: Bucket[] = [];
+  const values = histogram.recordedValuesIterator;
+  values.reset();
+  while (values.hasNext()) {
+    const { valueIteratedTo, countAtValueIteratedTo } = values.next();
+    buckets.push([valueIteratedTo, countAtValueIteratedTo]);
+  }
+  return buckets;
 }

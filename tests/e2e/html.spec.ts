@@ -5,11 +5,13 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { build, REPORT_PAGE } from '../../setup/build.mjs';
 import type { CoverageGoal } from '../../reports/coverage.ts';
+import { findBenches } from '../../reports/html/benches.ts';
 import { writeHtml } from '../../reports/html/write.ts';
 import { reduceJournal } from '../../reports/reduce.ts';
 import type { FoundRun, RunResults, TestResult } from '../../reports/results.ts';
 import { asLines, HOSTILE, sampleBegin, sampleRun, sampleTest } from '../../reports/samples.ts';
 import { openFile, startBrowser } from './browser.ts';
+import { writeBenchDirectory } from './html-pages.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'vfio-conformance-html-'));
 const GOAL: CoverageGoal = {
@@ -46,7 +48,7 @@ function page(name: string, ...runs: RunResults[]): string {
     directory: `results/${index}`,
     results,
   }));
-  writeHtml(path, { runs: found, goal: GOAL });
+  writeHtml(path, { runs: found, goal: GOAL, threshold: 5 });
   return path;
 }
 
@@ -250,5 +252,38 @@ describe('the HTML report', () => {
     await overview.evaluate('dispatchEvent(new Event("beforeprint"))');
     expect(await overview.locator('.dossier').count()).toBe(6);
     await overview.close();
+  });
+
+  it('plots distributions, cost over size and ratios of benchmarks', async () => {
+    const benches = findBenches([
+      writeBenchDirectory(join(folder, 'bench/a'), '6.1.0', 1),
+      writeBenchDirectory(join(folder, 'bench/b'), '7.3.4', 1.2),
+    ]);
+    const path = join(folder, 'bench.html');
+    writeHtml(path, { runs: [], benches, goal: GOAL, threshold: 5 });
+    const { page: shown, complaints, requests } = await openFile(browser, path);
+    const plots = shown.locator('figure svg');
+    await shown.getByLabel('Search benchmarks').fill('thp.4096.');
+    await shown.locator('tbody tr', { hasText: '7.3.4' }).click();
+    await soon(() => shown.locator('.dossier svg [aria-label=rect] rect').count()).toBeGreaterThan(
+      4,
+    );
+    expect(shown.url()).toContain('bench=container.dma.thp.4096.warm.map');
+
+    await shown.getByRole('button', { name: 'Cost over size' }).click();
+    const curves = plots.locator('[aria-label=line] path');
+    await soon(() => curves.count()).toBe(6);
+    expect(await plots.last().textContent()).toContain('256 MiB');
+    await shown.getByLabel(/^pages/).selectOption('thp');
+    await soon(() => curves.count()).toBe(2);
+    await shown.getByLabel('cost of a').selectOption('pages');
+    await soon(() => plots.last().textContent()).toContain('median latency a page');
+
+    await shown.getByRole('button', { name: 'A/B ratios' }).click();
+    await soon(() => shown.locator('figure.plot').textContent()).toContain('slower');
+    const dots = plots.last().locator('[aria-label=dot] path');
+    expect(await dots.count()).toBe(benches[0]!.results.benchmarks.length);
+    expect([...complaints, ...requests]).toEqual([]);
+    await shown.close();
   });
 });

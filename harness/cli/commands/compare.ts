@@ -106,7 +106,7 @@ export const compare: CommandModule<object, CompareArguments> = {
         : renderComparison(comparison),
     );
     if (html) {
-      await writePage(output, runs, '#/compare');
+      await writePage(output, { runs, start: '#/compare' });
       (json ? process.stderr : process.stdout).write(`HTML report: ${output}\n`);
     }
     const counts = ({ kind }: { kind: ChangeKind }) => grave.has(kind) || grave.has('any');

@@ -4,6 +4,7 @@ import { HTML_FILE, writeReports, readResults } from '../../../reports/results-d
 import { readDossier } from '../../../reports/dossier.ts';
 import { renderMail } from '../../../reports/mail.ts';
 import { renderKtap } from '../../../reports/ktap.ts';
+import { findBenches } from '../../../reports/html/benches.ts';
 import { findRuns } from '../../../reports/runs.ts';
 import { colorsFor } from '../../../reports/terminal/style.ts';
 import { renderSummary } from '../../../reports/terminal/summary.ts';
@@ -65,8 +66,11 @@ export const report: CommandModule<object, ReportArguments> = {
     const [directory = '', ...others] = directories;
     if (html) {
       const runs = findRuns(directories);
-      const path = output ?? (runs.length === 1 ? join(runs[0]!.directory, HTML_FILE) : HTML_FILE);
-      await writePage(path, runs);
+      const benches = findBenches(directories);
+      const [only, ...more] = [...runs, ...benches];
+      const inside = only && more.length === 0 ? join(only.directory, HTML_FILE) : HTML_FILE;
+      const path = output ?? inside;
+      await writePage(path, { runs, benches });
       process.stdout.write(`${path}\n`);
       return;
     }

@@ -6,7 +6,7 @@ import { allRows } from './model.ts';
 
 const results = reduceJournal(sampleRun());
 const runs = [results, results].map((one) => ({ directory: 'results', results: one }));
-const rows = allRows({ runs, coverage: [], start: '' });
+const rows = allRows({ runs });
 const shown = (params: Record<string, string>) => applyFilters(rows, readFilters(params));
 
 describe('filters of the table of tests', () => {

@@ -8,16 +8,18 @@ const TITLES: Record<View, string> = {
   matrix: 'Matrix',
   compare: 'Compare',
   coverage: 'uAPI coverage',
+  benchmarks: 'Benchmarks',
 };
 
 /** What was tested, and the ways to the views. */
 export function Header({ views, view }: { views: readonly View[]; view: View }) {
   const { data } = useReport();
-  const { run } = data.runs[0]!.results;
+  const all = [...data.runs, ...data.benches].map(({ results }) => results.run);
+  const [only, ...more] = all;
   const subject =
-    data.runs.length === 1
-      ? `Linux ${run.kernel} on ${run.machine}, ${moment(run.started)} UTC`
-      : `${data.runs.length} runs`;
+    only && more.length === 0
+      ? `Linux ${only.kernel} on ${only.machine}, ${moment(only.started)} UTC`
+      : `${all.length} runs`;
   return (
     <header class="top">
       <p class="brand">

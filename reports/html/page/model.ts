@@ -1,6 +1,6 @@
 import { isFailure } from '../../compare.ts';
 import { failureTitle, familyOf } from '../../failure-title.ts';
-import type { FoundRun, TestResult } from '../../results.ts';
+import type { TestResult } from '../../results.ts';
 import type { ReportData } from '../data.ts';
 
 /** A test in a run: a row of the table of tests. */
@@ -10,21 +10,27 @@ export interface Row {
   run: number;
 }
 
-export function allRows({ runs }: ReportData): Row[] {
+export function allRows({ runs }: Pick<ReportData, 'runs'>): Row[] {
   return runs.flatMap(({ results }, run) => results.tests.map((test) => ({ test, run })));
 }
 
-/** Names of the runs: the kernel, and of machine and time what it takes to tell them apart. */
-export function runNames(runs: readonly FoundRun[]): string[] {
-  const facts = runs.map(({ results: { run } }) => run);
-  const machines = new Set(facts.map(({ machine }) => machine));
-  const short = facts.map(({ kernel, machine }) =>
+/** What names of runs are made of. */
+interface RunFacts {
+  kernel: string;
+  machine: string;
+  started: string;
+}
+
+/** Names of runs: the kernel, and of machine and time what it takes to tell them apart. */
+export function runNames(runs: readonly RunFacts[]): string[] {
+  const machines = new Set(runs.map(({ machine }) => machine));
+  const short = runs.map(({ kernel, machine }) =>
     machines.size === 1 ? kernel : `${kernel} · ${machine}`,
   );
   return short.map((name, index) =>
     short.filter((other) => other === name).length === 1
       ? name
-      : `${name} · ${moment(facts[index]!.started)}`,
+      : `${name} · ${moment(runs[index]!.started)}`,
   );
 }
 
