@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { HTML_FILE } from '../../reports/results-directory.ts';
 import { writeHtml, type PageContents } from '../../reports/html/write.ts';
+import { readReportBench } from '../../reports/html/benches.ts';
 import type { FoundRun } from '../../reports/results.ts';
 import { coverageGoal } from './coverage-goal.ts';
 import { THRESHOLD_OPTION } from './threshold.ts';
@@ -17,4 +18,18 @@ export async function writePage(
 /** Writes the page of a run into its results directory. */
 export async function writeOwnPage(run: FoundRun): Promise<void> {
   await writePage(join(run.directory, HTML_FILE), { runs: [run] });
+}
+
+/**
+ * Writes a page of benchmarks, which opens with their comparison if there is one.
+ * @param directories what the others are compared with first
+ */
+export async function writeBenchPage(
+  path: string,
+  directories: readonly string[],
+  threshold: number,
+): Promise<void> {
+  const benches = directories.map(readReportBench);
+  const start = benches.length > 1 ? '#/benchmarks?show=ratios' : '';
+  await writePage(path, { runs: [], benches, start }, threshold);
 }

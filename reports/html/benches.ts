@@ -13,11 +13,12 @@ const BUCKET = 1.03;
 export function findBenches(paths: readonly string[]): ReportBench[] {
   return resultsDirectories(paths)
     .filter(isBenchDirectory)
-    .map(benchOf)
+    .map(readReportBench)
     .sort((a, b) => a.results.run.started.localeCompare(b.results.run.started));
 }
 
-function benchOf(directory: string): ReportBench {
+/** Reads the benchmarks of one results directory. @throws UsageError if it has none */
+export function readReportBench(directory: string): ReportBench {
   const results = readBench(directory);
   const sampled = results.benchmarks.filter(({ histogram }) => histogram !== '');
   const distributions = Object.fromEntries(

@@ -10,12 +10,17 @@ import {
 } from '../../../reports/bench/compare.ts';
 import { BENCH_TEXT, readBench, renderedBench } from '../../../reports/bench/directory.ts';
 import { EXIT } from '../../../reports/exit-code.ts';
-import { makeResultsDirectory, pointLatest } from '../../../reports/results-directory.ts';
+import {
+  HTML_FILE,
+  makeResultsDirectory,
+  pointLatest,
+} from '../../../reports/results-directory.ts';
 import { runBenches, type BenchSide } from '../../runner/bench.ts';
 import { selectTests } from '../../runner/select.ts';
 import { UsageError } from '../../target/errors.ts';
 import { prepareTarget, targetNames } from '../choose-target.ts';
 import { giveBack } from '../giving-back.ts';
+import { writeBenchPage } from '../html-page.ts';
 import { interruption } from '../interruption.ts';
 import { programVersion } from '../program.ts';
 import { RUN_OPTIONS, checkRunArguments, type RunArguments } from '../run-options.ts';
@@ -157,6 +162,10 @@ export const bench: CommandModule<object, BenchArguments> = {
         },
       });
       report(measured, sides, directory, baseline, args.threshold);
+      const page = join(directory, HTML_FILE);
+      const shown = sides.map((side) => side.directory);
+      await writeBenchPage(page, args.baseline ? [args.baseline, ...shown] : shown, args.threshold);
+      process.stdout.write(`HTML report: ${page}\n`);
     } finally {
       giveBack(sides.map(({ target }) => target));
       signals.release();

@@ -12,7 +12,7 @@ import type { FoundRun } from '../../../reports/results.ts';
 import { UsageError } from '../../target/errors.ts';
 import { THRESHOLD_OPTION, checkThreshold } from '../threshold.ts';
 import { printBenchComparisons } from '../bench-comparison.ts';
-import { writePage } from '../html-page.ts';
+import { writeBenchPage, writePage } from '../html-page.ts';
 
 interface CompareArguments {
   a: string;
@@ -42,7 +42,7 @@ export const compare: CommandModule<object, CompareArguments> = {
       })
       .option('json', { describe: 'as JSON', type: 'boolean', default: false })
       .option('html', {
-        describe: 'also write an HTML page of both runs, which opens with the comparison',
+        describe: 'also write an HTML page of the runs, which opens with the comparison',
         type: 'boolean',
         default: false,
       })
@@ -76,6 +76,10 @@ export const compare: CommandModule<object, CompareArguments> = {
     checkThreshold(threshold);
     if (isBenchDirectory(a)) {
       const slowed = printBenchComparisons([a, b, ...more], { json, threshold });
+      if (html) {
+        await writeBenchPage(output, [a, b, ...more], threshold);
+        (json ? process.stderr : process.stdout).write(`HTML report: ${output}\n`);
+      }
       if (slowed) process.exitCode = EXIT.failures;
       return;
     }
