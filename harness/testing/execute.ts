@@ -5,6 +5,7 @@ import { KernelLog } from '../kernel/kmsg.ts';
 import { complaints } from '../kernel/log-patterns.ts';
 import { brokenTaints } from '../kernel/taint.ts';
 import { KernelError, recorder, type RecordedRun } from '../shim/index.ts';
+import { watchMappings } from '../vfio/region.ts';
 import { decodeRuns, renderReproducer } from '../trace/index.ts';
 import { TestContext } from './context.ts';
 import { closeLeftovers, footprint, leftovers } from './footprint.ts';
@@ -62,6 +63,8 @@ export function runCase(
   const lateWords = late.map((record) => `${record} (after the end of ${previous.id})`);
   previous = { id: meta.id, provoked };
   const teardown = new Teardown();
+  // A device whose memory stays mapped stays open, and is busy in all tests that follow.
+  watchMappings((mapping) => teardown.defer(() => mapping.unmap()));
   recorder.begin();
 
   let thrown: unknown;

@@ -83,6 +83,13 @@ export class Region extends ByteSpace {
   }
 }
 
+let onMapping: (mapping: Mapping) => void = () => {};
+
+/** From now on each new mapping is handed to this: whoever ends a test has to unmap it. */
+export function watchMappings(watch: (mapping: Mapping) => void): void {
+  onMapping = watch;
+}
+
 /** Device memory mapped into this process; every access is guarded. */
 export class Mapping {
   readonly address: bigint;
@@ -92,6 +99,7 @@ export class Mapping {
   constructor(address: bigint, size: bigint) {
     this.address = address;
     this.size = size;
+    onMapping(this);
   }
 
   /** The value is what was loaded; EIO for SIGBUS, EFAULT for SIGSEGV. */
