@@ -46,6 +46,18 @@ const COMMANDS = [
 
 /** Parses and executes. @throws UsageError, SetupError, or whatever a command throws */
 export async function commandLine(args: string[]): Promise<void> {
+  await parse(args, COMMANDS);
+}
+
+/** Only parses, for command lines that stand in a document. @throws UsageError */
+export async function checkCommandLine(args: string[]): Promise<void> {
+  await parse(
+    args,
+    COMMANDS.map((command) => ({ ...command, handler: () => {} })),
+  );
+}
+
+async function parse(args: string[], commands: readonly object[]): Promise<void> {
   const parser = yargs(joinDashValues(args))
     .scriptName('vfio-conformance')
     .usage(
@@ -66,7 +78,7 @@ export async function commandLine(args: string[]): Promise<void> {
       if (error && error.name !== 'YError') throw error;
       throw usageError(message ?? error?.message ?? 'wrong usage', args);
     });
-  for (const command of COMMANDS) parser.command(command as never);
+  for (const command of commands) parser.command(command as never);
   await parser.parseAsync();
 }
 

@@ -21,7 +21,16 @@ type MatrixArguments = Omit<RunArguments, 'kernel' | 'machine'> & {
   machine: string[];
 };
 
-const { device: _device, ktap: _ktap, kernel, machine, jobs, ...SHARED_OPTIONS } = RUN_OPTIONS;
+const {
+  device: _device,
+  yes: _yes,
+  force: _force,
+  ktap: _ktap,
+  kernel,
+  machine,
+  jobs,
+  ...SHARED_OPTIONS
+} = RUN_OPTIONS;
 
 export const matrix: CommandModule<object, MatrixArguments> = {
   command: 'matrix [ids..]',

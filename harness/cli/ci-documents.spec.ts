@@ -1,0 +1,67 @@
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { parse as parseYaml } from 'yaml';
+import { renderKtap } from '../../reports/ktap.ts';
+import { reduceJournal } from '../../reports/reduce.ts';
+import { sampleRun } from '../../reports/samples.ts';
+import { projectFolder } from '../../setup/paths.mjs';
+import { commandPath } from '../../setup/shell.mjs';
+import { checkCommandLine } from './command-line.ts';
+
+const FOLDER = join(projectFolder, 'docs/ci');
+const FILES = readdirSync(FOLDER, { recursive: true })
+  .map(String)
+  .filter((file) => statSync(join(FOLDER, file)).isFile());
+const read = (file: string) => readFileSync(join(FOLDER, file), 'utf8');
+
+/** The command lines of this program in a document, with a value in the place of each variable. */
+function commandLines(text: string): string[][] {
+  return [...text.matchAll(/\bvfio-conformance ((?:[a-z]+)\b[^\n;|&>'`#]*)/g)]
+    .map(([, line = '']) => line.replaceAll('"$@"', '').replace(/\$\{\{.*?\}\}|\$\w+/g, '1'))
+    .map((line) => (line.match(/"[^"]*"|\S+/g) ?? []).map((word) => word.replaceAll('"', '')));
+}
+
+describe('the documents for CI systems', () => {
+  const lines = FILES.flatMap((file) =>
+    commandLines(read(file)).map((args) => [file, args.join(' '), args] as const),
+  );
+
+  it('hold command lines', () => expect(lines.length).toBeGreaterThan(15));
+
+  it.each(lines)('%s: %s', (_file, _line, args) => checkCommandLine([...args]));
+
+  it.each(FILES.filter((file) => /\.(ya?ml|fmf)$/.test(file)))('%s is YAML', (file) => {
+    expect(parseYaml(read(file))).toBeInstanceOf(Object);
+  });
+
+  it.each(FILES.filter((file) => file.endsWith('.sh')))('%s is a shell script', (file) => {
+    execFileSync('sh', ['-n', join(FOLDER, file)]);
+  });
+
+  it.runIf(commandPath('systemd-analyze'))('have a unit that systemd takes', () => {
+    const unit = join(FOLDER, 'vfio-conformance.service');
+    execFileSync('systemd-analyze', ['verify', unit], { stdio: 'pipe' });
+  });
+});
+
+it('tells LAVA how each test of a KTAP document ended', () => {
+  const results = reduceJournal(sampleRun());
+  const bin = mkdtempSync(join(tmpdir(), 'lava-'));
+  try {
+    writeFileSync(join(bin, 'lava-test-case'), '#!/bin/sh\necho "$1 $3"\n', { mode: 0o755 });
+    const said = execFileSync('sh', [join(FOLDER, 'lava/report-ktap.sh')], {
+      input: renderKtap(results),
+      env: { PATH: [bin, process.env['PATH']].join(delimiter) },
+      encoding: 'utf8',
+    });
+    const as = { pass: 'pass', xfail: 'pass', skip: 'skip' } as Record<string, string>;
+    expect(said.trim().split('\n').sort()).toEqual(
+      results.tests.map(({ id, status }) => `${id} ${as[status] ?? 'fail'}`).sort(),
+    );
+  } finally {
+    rmSync(bin, { recursive: true });
+  }
+});
