@@ -178,11 +178,12 @@ test(
       expect(sys.read(arbiter, text)).toBeGreaterThan(0);
       return /locks=[^,\n]*/.exec(text.toString('latin1'))?.[0];
     };
-    expect(held()).toBe('locks=none(0:0)');
+    const before = held();
+    expect(before).toMatch(/^locks=/);
     vga.read8(0x3cc);
     vga.read32(0xa0000);
     expect(vga.tryWrite(0x3bc, Buffer.alloc(1))).toFailWith('EINVAL');
     expect(sys.call('pread', device.fd, 16, 4, vga.info.offset + 0xa0000n)).toBe(-14);
-    expect(held()).toBe('locks=none(0:0)');
+    expect(held()).toBe(before);
   },
 );
