@@ -1,9 +1,10 @@
 import type { BenchResult } from '../../bench-results.ts';
 import { parameterText, type BenchRow, isMeasured } from './bench-model.ts';
+import { groupBy } from './group-by.ts';
 
 /** Benchmarks that differ in the value of one axis and in choices beside it: one plot. */
 export interface CostFamily {
-  /** Suite and operation: `container.map`. */
+  /** What is operated on, and the operation: `container.dma map`. */
   name: string;
   /** The parameter to plot along. */
   axis: string;
@@ -30,9 +31,9 @@ const PREFERRED_AXES = ['size', 'mappings', 'vectors', 'groups', 'threads'];
 /** The plots that some benchmarks make: those whose parameters have a number with two values at least. */
 export function costFamilies(rows: readonly BenchRow[]): CostFamily[] {
   const measured = rows.filter(({ bench }) => isMeasured(bench));
-  const groups = Map.groupBy(measured, ({ bench }) => {
+  const groups = groupBy(measured, ({ bench }) => {
     const names = Object.keys(bench.parameters).sort();
-    return JSON.stringify([bench.suite, bench.operation, ...names]);
+    return JSON.stringify([subjectOf(bench), bench.operation, ...names]);
   });
   return [...groups.values()].flatMap((found) => {
     const [{ bench } = found[0]!] = found;
@@ -40,8 +41,13 @@ export function costFamilies(rows: readonly BenchRow[]): CostFamily[] {
     const axis = PREFERRED_AXES.find((name) => axes.includes(name)) ?? axes[0];
     return axis === undefined
       ? []
-      : [{ name: `${bench.suite}.${bench.operation}`, axis, rows: found }];
+      : [{ name: `${subjectOf(bench)} ${bench.operation}`, axis, rows: found }];
   });
+}
+
+/** The beginning of the id: `device.config` of `device.config.command.read`. */
+function subjectOf({ id }: BenchResult): string {
+  return id.split('.', 2).join('.');
 }
 
 function isAxis(rows: readonly BenchRow[], name: string): boolean {
@@ -55,14 +61,49 @@ export function choicesOf({ axis, rows }: CostFamily): [name: string, values: st
   return names
     .map((name): [string, string[]] => [
       name,
-      [...new Set(rows.map(({ bench }) => parameterText(name, bench.parameters[name] ?? '')))],
+      [...new Set(rows.map(({ bench }) => textOf(bench, name)))],
     ])
     .filter(([, values]) => values.length > 1);
 }
 
+/** Stands for every value of a parameter. */
+export const ALL = 'all';
+
+/** More lines than this in a plot are no longer told apart. */
+const MOST_SERIES = 8;
+
+/**
+ * What to choose of each parameter for a first look: with too many series only one parameter stays
+ * open, the one with most values, and of the others the most frequent value is taken.
+ */
+export function firstChoices(families: readonly CostFamily[]): Record<string, string> {
+  const crowded = families.filter((family) => seriesOf(family).length > MOST_SERIES);
+  return Object.fromEntries(
+    crowded.flatMap((family) => {
+      const [, ...others] = choicesOf(family).sort(([, a], [, b]) => b.length - a.length);
+      return others.map(([name]) => [name, mostFrequent(family, name)]);
+    }),
+  );
+}
+
+function seriesOf(family: CostFamily): string[] {
+  const names = choicesOf(family).map(([name]) => name);
+  const texts = family.rows.map(({ bench }) => names.map((name) => textOf(bench, name)).join());
+  return [...new Set(texts)];
+}
+
+function mostFrequent({ rows }: CostFamily, name: string): string {
+  const groups = [...groupBy(rows, ({ bench }) => textOf(bench, name))];
+  return groups.sort(([, a], [, b]) => b.length - a.length)[0]?.[0] ?? '';
+}
+
+function textOf({ parameters }: BenchResult, name: string): string {
+  return parameterText(name, parameters[name] ?? '');
+}
+
 /**
  * The points of a family, a series for each combination of what is not chosen.
- * @param chosen values of parameters by name; what is not named, or empty, is not restricted
+ * @param chosen values of parameters by name; what is not named, or {@link ALL}, is not restricted
  * @param names of the runs; they are part of a series if there are several
  */
 export function costPoints(
@@ -74,11 +115,14 @@ export function costPoints(
   const choices = choicesOf(family).map(([name]) => name);
   return family.rows.flatMap(({ bench, run }): CostPoint[] => {
     if (!isMeasured(bench)) return [];
-    const text = (name: string) => parameterText(name, bench.parameters[name] ?? '');
-    if (choices.some((name) => chosen[name] && chosen[name] !== text(name))) return [];
+    const isOpen = (name: string) => (chosen[name] ?? ALL) === ALL;
+    if (choices.some((name) => !isOpen(name) && chosen[name] !== textOf(bench, name))) return [];
     const count = unitCount(bench, unit);
     if (count === undefined) return [];
-    const open = choices.filter((name) => !chosen[name]).map(text);
+    const open = choices.filter(isOpen).map((name) => {
+      const text = textOf(bench, name);
+      return typeof bench.parameters[name] === 'number' ? `${name} ${text}` : text;
+    });
     const { p50, intervals } = bench.summary;
     return [
       {

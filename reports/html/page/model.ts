@@ -2,6 +2,7 @@ import { isFailure } from '../../compare.ts';
 import { failureTitle, familyOf } from '../../failure-title.ts';
 import type { TestResult } from '../../results.ts';
 import type { ReportData } from '../data.ts';
+import { groupBy } from './group-by.ts';
 
 /** A test in a run: a row of the table of tests. */
 export interface Row {
@@ -73,12 +74,8 @@ export interface Bug {
 
 /** What ended otherwise than by a pass or a skip, the same bug once, the gravest first. */
 export function bugsOf(rows: readonly Row[]): Bug[] {
-  const bugs = new Map<string, Row[]>();
-  for (const row of rows) {
-    if (!isFailure(row.test) && row.test.status !== 'xpass') continue;
-    const title = failureTitle(row.test) ?? familyOf(row.test.id);
-    bugs.set(title, [...(bugs.get(title) ?? []), row]);
-  }
+  const bad = rows.filter(({ test }) => isFailure(test) || test.status === 'xpass');
+  const bugs = groupBy(bad, ({ test }) => failureTitle(test) ?? familyOf(test.id));
   const worst = (found: Row[]) => Math.min(...found.map(({ test }) => gravity(test)));
   return [...bugs]
     .map(([title, found]) => ({ title, rows: found }))

@@ -4,6 +4,7 @@ import { count } from '../../../text.ts';
 import { useReport } from '../report.ts';
 import { formatRoute } from '../route.ts';
 import { StatusIcon } from '../status.tsx';
+import { groupBy } from '../group-by.ts';
 
 /** What is otherwise in one run than in another; any two runs of the report can be chosen. */
 export function CompareView() {
@@ -78,7 +79,7 @@ function RunChoice({ name, value }: { name: 'a' | 'b'; value: number }) {
 /** Tests in which the same messages are other come together. */
 function alike(changes: readonly Change[]): Change[][] {
   return [
-    ...Map.groupBy(changes, ({ id, messages }) => (messages ? JSON.stringify(messages) : id)),
+    ...groupBy(changes, ({ id, messages }) => (messages ? JSON.stringify(messages) : id)),
   ].map(([, group]) => group);
 }
 

@@ -3,9 +3,11 @@ import { useMemo } from 'preact/hooks';
 import { latency } from '../../../bench/table.ts';
 import { parameterText, type BenchRow } from '../bench-model.ts';
 import {
+  ALL,
   choicesOf,
   costFamilies,
   costPoints,
+  firstChoices,
   UNIT_WORDS,
   unitsOf,
   type CostFamily,
@@ -14,6 +16,7 @@ import {
 } from '../cost.ts';
 import { PlotFigure, SERIES_COLORS } from '../plot-figure.tsx';
 import { useReport } from '../report.ts';
+import { groupBy } from '../group-by.ts';
 
 interface Props {
   rows: readonly BenchRow[];
@@ -25,9 +28,15 @@ export function CostPlots({ rows, names }: Props) {
   const { route, choose } = useReport();
   const families = useMemo(() => costFamilies(rows), [rows]);
   const choices = useMemo(
-    () => [...Map.groupBy(families.flatMap(choicesOf), ([name]) => name)],
+    () => [...groupBy(families.flatMap(choicesOf), ([name]) => name)],
     [families],
   );
+  const chosen = useMemo(() => {
+    const first = firstChoices(families);
+    return Object.fromEntries(
+      choices.map(([name]) => [name, route.params[`p-${name}`] ?? first[name] ?? ALL]),
+    );
+  }, [families, choices, route.params]);
   const units = [...new Set(families.flatMap(unitsOf))];
   const unit = units.find((one) => one === route.params['unit']) ?? 'call';
   if (families.length === 0)
@@ -46,8 +55,8 @@ export function CostPlots({ rows, names }: Props) {
           <Choice
             key={name}
             name={name}
-            value={route.params[`p-${name}`] ?? ''}
-            values={['', ...new Set(found.flatMap(([, values]) => values))]}
+            value={chosen[name] ?? ALL}
+            values={[ALL, ...new Set(found.flatMap(([, values]) => values))]}
             onChoose={(value) => choose({ [`p-${name}`]: value })}
           />
         ))}
@@ -58,9 +67,7 @@ export function CostPlots({ rows, names }: Props) {
           family={family}
           unit={unit}
           names={names}
-          chosen={Object.fromEntries(
-            choices.map(([name]) => [name, route.params[`p-${name}`] ?? '']),
-          )}
+          chosen={chosen}
         />
       ))}
     </div>
@@ -75,7 +82,7 @@ interface ChoiceProps {
   onChoose: (value: string) => void;
 }
 
-function Choice({ name, value, values, textOf = choiceText, onChoose }: ChoiceProps) {
+function Choice({ name, value, values, textOf = String, onChoose }: ChoiceProps) {
   return (
     <label>
       {name}{' '}
@@ -88,10 +95,6 @@ function Choice({ name, value, values, textOf = choiceText, onChoose }: ChoicePr
       </select>
     </label>
   );
-}
-
-function choiceText(value: string): string {
-  return value === '' ? 'all' : value;
 }
 
 interface CostPlotProps {
@@ -111,7 +114,8 @@ function CostPlot({ family, unit, names, chosen }: CostPlotProps) {
       height: 380,
       marginLeft: 64,
       x: {
-        type: 'log' as const,
+        // No logarithm of "no mapping yet".
+        type: points.some(({ x }) => x === 0) ? ('symlog' as const) : ('log' as const),
         base: family.axis === 'size' ? 2 : 10,
         label: family.axis,
         tickFormat: (value: number) => parameterText(family.axis, value),
@@ -123,8 +127,8 @@ function CostPlot({ family, unit, names, chosen }: CostPlotProps) {
         tickFormat: latency,
         grid: true,
       },
-      color: { domain: series, range: SERIES_COLORS, legend: series.length > 1 },
-      symbol: { domain: series },
+      color: { domain: series, range: SERIES_COLORS },
+      symbol: { domain: series, legend: series.length > 1 },
       marks: [
         link(points, { x1: 'x', x2: 'x', y1: 'low', y2: 'high', stroke: 'series', strokeWidth: 2 }),
         line(points, { x: 'x', y: 'y', z: 'series', stroke: 'series', sort: 'x' }),
@@ -135,7 +139,9 @@ function CostPlot({ family, unit, names, chosen }: CostPlotProps) {
   }, [family, key, unit, names]);
   return (
     <section class="plot-section">
-      <h2>{family.name}</h2>
+      <h2>
+        {family.name} <span class="note">over {family.axis}</span>
+      </h2>
       <PlotFigure label={`Cost of ${family.name} over ${family.axis}`} options={options} />
     </section>
   );

@@ -3,6 +3,7 @@ import type { FoundRun, RunResults, TestResult } from '../../../results.ts';
 import { GRAVITY } from '../model.ts';
 import { formatRoute } from '../route.ts';
 import { StatusBar, StatusIcon, summaryOf } from '../status.tsx';
+import { groupBy } from '../group-by.ts';
 
 interface Props {
   run: FoundRun;
@@ -29,7 +30,7 @@ export function RunDetails({ run: { results }, index, title }: Props) {
 }
 
 function Suites({ tests, params }: { tests: readonly TestResult[]; params: object }) {
-  const suites = [...Map.groupBy(tests, ({ suite }) => suite)];
+  const suites = [...groupBy(tests, ({ suite }) => suite)];
   return (
     <section>
       <h3>Suites</h3>
@@ -82,7 +83,7 @@ function Remarkable({ tests }: { tests: readonly TestResult[] }) {
 function Skips({ tests }: { tests: readonly TestResult[] }) {
   const skipped = tests.filter(({ status }) => status === 'skip');
   if (skipped.length === 0) return null;
-  const reasons = [...Map.groupBy(skipped, ({ skip }) => skip.join('; '))].sort(
+  const reasons = [...groupBy(skipped, ({ skip }) => skip.join('; '))].sort(
     ([, a], [, b]) => b.length - a.length,
   );
   return (
