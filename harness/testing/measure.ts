@@ -14,6 +14,8 @@ import type { DeclareIteration } from './timed-loop.ts';
 export interface MeasureOptions extends LoopOptions {
   /** The same operation in C, for the operation of the given name. */
   reference?: Reference;
+  /** Samples that a round takes even if that is longer than its time; 1 by default. */
+  leastSamples?: number;
 }
 
 /** Samples the operations that `declare` adds to each iteration of a loop in native code. */
@@ -29,6 +31,8 @@ export interface MeasureHandlers {
 const NS_PER_MS = 1e6;
 /** Rounds after which the C program measures too: starting it takes longer than a round. */
 const REFERENCE_ROUNDS = 10;
+/** In one go, so that the speed is known better and better. */
+const WARM_UP_ITERATIONS = 100;
 
 /** The {@link Measure} of one benchmark. */
 export function measureFor(
@@ -36,22 +40,19 @@ export function measureFor(
   plan: BenchPlan,
   handlers: MeasureHandlers,
 ): Measure {
-  return (declare, { reference, ...options } = {}) =>
+  return (declare, { reference, leastSamples = 1, ...options } = {}) =>
     recorder.pause(() => {
-      const loop = new TimedLoop(declare, operations, options);
+      const pace = new Pace(new TimedLoop(declare, operations, options));
       // Much happens once only: pages are touched, code is translated by an emulator.
-      loop.run(1);
-      const first = loop.run(1);
+      pace.run(1);
+      pace.run(1);
       for (let round = 0; round < Math.min(plan.rounds, mostRounds); round++) {
         handlers.onTurn(round);
-        const { iterationNs, medians } = warmUp(loop, plan.warmUpMs * NS_PER_MS, first);
-        const fitting = Math.floor((plan.roundMs * NS_PER_MS) / iterationNs);
-        const count = Math.max(1, Math.min(plan.roundSamples, fitting));
-        const delays = new Map(
-          [...medians].map(([name, p50]) => [name, (p50 * plan.plantedDelay) / 100]),
-        );
+        pace.warmUp(plan.warmUpMs * NS_PER_MS);
+        const fitting = pace.fitting(plan.roundMs * NS_PER_MS);
+        const count = Math.max(leastSamples, Math.min(plan.roundSamples, fitting));
         const before = stealMs();
-        const { samples, preemptions } = loop.run(count, delays);
+        const { samples, preemptions } = pace.run(count, plan.plantedDelay / 100);
         const stolen = stealMs() - before;
         for (const [name, values] of samples) {
           handlers.onRound({
@@ -79,24 +80,41 @@ export function measureFor(
 }
 
 /**
- * Iterates for a while; what a round will take is judged by the last run. What takes longer than
- * that once was warmed up by its first run.
+ * A loop with what is known of its speed: the best that was seen, because whoever is interrupted while
+ * it warms up would otherwise hardly measure anything.
  */
-function warmUp(
-  loop: TimedLoop,
-  ns: number,
-  first: LoopRun,
-): { iterationNs: number; medians: Map<string, number> } {
-  let run = first;
-  let count = 1;
-  for (let spent = 0; spent < ns && first.durationNs < ns;) {
-    const iterationNs = Math.max(1, run.durationNs / count);
-    count = Math.max(1, Math.min(100, Math.floor((ns - spent) / iterationNs)));
-    run = loop.run(count);
-    spent += run.durationNs;
+class Pace {
+  readonly #loop: TimedLoop;
+  readonly #medians = new Map<string, number>();
+  #iterationNs = Infinity;
+
+  constructor(loop: TimedLoop) {
+    this.#loop = loop;
   }
-  const medians = new Map([...run.samples].map(([name, samples]) => [name, median(samples)]));
-  return { iterationNs: Math.max(1, run.durationNs / count), medians };
+
+  /** @param delay part of the best median to add to each sample */
+  run(count: number, delay = 0): LoopRun {
+    const delays = [...this.#medians].map(([name, p50]) => [name, p50 * delay] as const);
+    const run = this.#loop.run(count, new Map(delays));
+    this.#iterationNs = Math.min(this.#iterationNs, Math.max(1, run.durationNs / count));
+    if (delay > 0) return run;
+    for (const [name, samples] of run.samples) {
+      this.#medians.set(name, Math.min(this.#medians.get(name) ?? Infinity, median(samples)));
+    }
+    return run;
+  }
+
+  /** Iterations that fit into a time, at least one. */
+  fitting(ns: number): number {
+    return Math.max(1, Math.floor(ns / this.#iterationNs));
+  }
+
+  /** Iterates for a while. What takes longer than that is warm since its first run. */
+  warmUp(ns: number): void {
+    for (let spent = 0; spent < ns && this.#iterationNs < ns;) {
+      spent += this.run(Math.min(WARM_UP_ITERATIONS, this.fitting(ns - spent))).durationNs;
+    }
+  }
 }
 
 function median(samples: readonly number[]): number {
