@@ -354,6 +354,19 @@ static void sampling(void)
 	CHECK(block->arena[2] > block->arena[1]);
 	CHECK(!block->arena[6]);
 	free(block);
+
+	/* Between the begin of the first and the end of the last the clock need not be read. */
+	block = new_block();
+	ADD(block, spin, number(1000));
+	ADD(block, spin, number(1000));
+	ADD(block, sample, number(0), number(1), arena(0), number(1));
+	block->ops[0].flags = VC_FLAG_NO_END;
+	block->ops[1].flags = VC_FLAG_NO_START;
+	CHECK(run(block) == 0);
+	CHECK(block->arena[1] - block->arena[0] >= 2000);
+	CHECK(block->ops[0].start && !block->ops[0].end);
+	CHECK(!block->ops[1].start && block->ops[1].end);
+	free(block);
 }
 
 static void forking(void)
@@ -408,7 +421,7 @@ static void malformed_blocks(void)
 	REFUSED(copy.header.arena_offset = ~7u);
 	REFUSED(copy.header.arena_size = ARENA_SIZE + 1);
 	REFUSED(op->opcode = VC_OPCODE_COUNT);
-	REFUSED(op->flags = 2);
+	REFUSED(op->flags = 8);
 	REFUSED(op->kinds = 3);
 	REFUSED(op->kinds = 1u << 24);
 	REFUSED((op->kinds = VC_KIND_ARENA, op->args[0] = ARENA_SIZE + 1));

@@ -245,12 +245,14 @@ static void execute_one(struct execution *run, uint32_t index, int depth)
 		args[i] = resolve(run, op, i);
 	op->count++;
 	op->end = 0;
-	op->start = vc_now();
+	if (!(op->flags & VC_FLAG_NO_START))
+		op->start = vc_now();
 	if (run->box)
 		run->box[index] = *op;
 	op->result = op->opcode < SYSCALL_COUNT ? execute_syscall(op->opcode, args)
 						: execute_harness(run, index, args, depth);
-	op->end = vc_now();
+	if (!(op->flags & VC_FLAG_NO_END))
+		op->end = vc_now();
 	if (run->box)
 		run->box[index] = *op;
 	if (op->result < 0 && op->flags & VC_FLAG_STOP)

@@ -45,7 +45,10 @@ _Static_assert(sizeof(struct vc_header) == 64, "the header's size is part of the
 _Static_assert(sizeof(struct vc_op) == 96, "the record's size is part of the format");
 
 enum {
-	VC_FLAG_STOP = 1, /* a negative result ends the program */
+	VC_FLAG_STOP = 1,     /* a negative result ends the program */
+	VC_FLAG_NO_START = 2, /* its start is not timed: reading the clock costs time too */
+	VC_FLAG_NO_END = 4,   /* nor its end */
+	VC_FLAGS = VC_FLAG_STOP | VC_FLAG_NO_START | VC_FLAG_NO_END,
 };
 
 enum {

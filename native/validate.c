@@ -93,7 +93,7 @@ int vc_validate(const void *block, size_t length)
 
 	ops = (const struct vc_op *)(header + 1);
 	for (uint32_t i = 0; i < header->op_count; i++) {
-		if (ops[i].opcode >= VC_OPCODE_COUNT || ops[i].flags & ~VC_FLAG_STOP ||
+		if (ops[i].opcode >= VC_OPCODE_COUNT || ops[i].flags & ~VC_FLAGS ||
 		    !arguments_valid(header, &ops[i], i))
 			return -EINVAL;
 		if (ops[i].opcode == VC_OP_repeat && !repeat_valid(header, &ops[i], i))

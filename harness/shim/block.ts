@@ -31,6 +31,8 @@ export const KIND_ARENA = 1;
 export const KIND_REFERENCE = 2;
 
 export const FLAG_STOP = 1;
+export const FLAG_NO_START = 2;
+export const FLAG_NO_END = 4;
 
 /** The result of an operation that was never reached: -ECANCELED. */
 export const NOT_EXECUTED = -125;

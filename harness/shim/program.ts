@@ -2,6 +2,8 @@ import { Data, Pointer, Ref } from './arguments.ts';
 import type { Arg } from './arguments.ts';
 import {
   BLOCK_MAGIC,
+  FLAG_NO_END,
+  FLAG_NO_START,
   FLAG_STOP,
   HEADER,
   HEADER_SIZE,
@@ -230,6 +232,20 @@ export class Program {
       samples,
       Math.floor(samples.length / SAMPLE_SIZE),
     ]);
+  }
+
+  /**
+   * Times the operations from `first` to `last` as one: only the begin of the first and the end of the
+   * last read the clock, which costs time too.
+   */
+  timeAsOne(first: Ref, last: Ref): this {
+    for (let index = first.index; index <= last.index; index++) {
+      const flags =
+        (index > first.index ? FLAG_NO_START : 0) | (index < last.index ? FLAG_NO_END : 0);
+      const word = HEADER_WORDS_32 + index * OP_WORDS_32;
+      this.#words[word] = (this.#words[word] ?? 0) | (flags << 16);
+    }
+    return this;
   }
 
   /**

@@ -88,11 +88,15 @@ export class TimedLoop {
     const samples = new Map(this.#names.map((name) => [name, program.data(count * SAMPLE_SIZE)]));
     program.syscall('getrusage', RUSAGE_THREAD, usage[0]);
     const begin = program.yield();
+    let timedUpTo = begin.index;
     this.#declare(
       program,
       (name, first, last = first) => {
         const data = samples.get(name);
         if (!data) throw new Error(`the benchmark does not declare the operation '${name}'`);
+        // Unless what lies between has figures of its own.
+        if (first.index > timedUpTo) program.timeAsOne(first, last);
+        timedUpTo = last.index;
         const delay = delays.get(name) ?? 0;
         program.sample(first, delay > 0 ? program.spin(Math.round(delay)) : last, data);
       },

@@ -34,6 +34,8 @@ export interface BenchComparison {
   /** Whether the rounds of both alternated, so that each has its counterpart. */
   interleaved: boolean;
   operations: OperationComparison[];
+  /** The same of what VFIO has no part in: a difference here is one of the machine. */
+  machine: OperationComparison[];
   /** Ids with figures in one of the runs only. */
   onlyA: string[];
   onlyB: string[];
@@ -64,7 +66,8 @@ export function compareBenches(
     const right = after.get(id);
     return right ? [compareOperation(left, right, threshold, interleaved)] : [];
   });
-  const warnings = interleaved ? [] : otherMachine(operations, a, b);
+  const [machine, vfio] = partition(operations, ({ id }) => id.startsWith(`${MACHINE}.`));
+  const warnings = otherMachine(machine, a, b);
   const about = ({ run: { started, kernel, machine } }: BenchResults) => ({
     started,
     kernel,
@@ -75,7 +78,8 @@ export function compareBenches(
     b: about(b),
     threshold,
     interleaved,
-    operations: warnings.length > 0 ? operations.map(doubted) : operations,
+    operations: warnings.length > 0 ? vfio.map(doubted) : vfio,
+    machine,
     onlyA: [...before.keys()].filter((id) => !after.has(id)),
     onlyB: [...after.keys()].filter((id) => !before.has(id)),
     warnings,
@@ -107,31 +111,33 @@ function compareOperation(
 }
 
 /**
- * A difference is claimed if the ratio reaches the threshold and the interval excludes 1; it is denied
- * if the interval leaves no room for one.
+ * A difference is claimed if the ratio reaches the threshold and all of the interval half of it: two boots
+ * of one kernel differ by a per cent or two. It is denied if the interval has no room for one of twice the
+ * threshold.
  */
 function judge(ratio: number, [low, high]: Interval, limit: number): Verdict {
-  if (ratio >= limit && low > 1) return 'slower';
-  if (ratio <= 1 / limit && high < 1) return 'faster';
-  // A difference of twice the threshold would have been seen.
+  const half = Math.sqrt(limit);
+  if (ratio >= limit && low >= half) return 'slower';
+  if (ratio <= 1 / limit && high <= 1 / half) return 'faster';
   return high < limit * limit && low > 1 / (limit * limit) ? 'same' : 'noisy';
 }
 
-/** Runs at different times: what VFIO has no part in must have taken as long in both. */
+function partition<T>(items: readonly T[], belongs: (item: T) => boolean): [T[], T[]] {
+  return [items.filter(belongs), items.filter((item) => !belongs(item))];
+}
+
+/** What VFIO has no part in must have taken as long in both. */
 function otherMachine(
-  operations: readonly OperationComparison[],
+  machine: readonly OperationComparison[],
   a: BenchResults,
   b: BenchResults,
 ): BenchWarning[] {
   const warnings: BenchWarning[] = [];
-  const moved = operations.filter(
-    ({ id, verdict }) =>
-      id.startsWith(`${MACHINE}.`) && (verdict === 'slower' || verdict === 'faster'),
-  );
+  const moved = machine.filter(({ verdict }) => verdict === 'slower' || verdict === 'faster');
   for (const { id, ratio } of moved) {
     warnings.push({
       text: `the machine itself was ${ratio > 1 ? 'slower' : 'faster'} in B: ${id} by a factor of ${ratio.toFixed(2)}`,
-      next: 'measure both in turn: bench --kernel A --kernel B',
+      next: 'measure both in turn (bench --kernel A --kernel B), or once more',
     });
   }
   const cpu = ({ run }: BenchResults) => `${run.machine}, ${String(run.environment['cpu'])}`;
@@ -165,16 +171,9 @@ export function renderBenchComparison(comparison: BenchComparison): string {
   ];
   for (const [verdict, words] of Object.entries(VERDICTS)) {
     const found = operations.filter((operation) => operation.verdict === verdict);
-    if (found.length === 0) continue;
-    const rows = found.map(({ id, ratio, interval, ...medians }) => [
-      `  ${id}`,
-      latency(medians.a),
-      latency(medians.b),
-      ratio.toFixed(3),
-      interval.map((bound) => bound.toFixed(3)).join('–'),
-    ]);
-    lines.push('', `${words} (${found.length}):`, ...table([['', 'A', 'B', 'B/A', ''], ...rows]));
+    if (found.length > 0) lines.push('', `${words} (${found.length}):`, ...rows(found));
   }
+  lines.push('', 'the machine itself:', ...rows(comparison.machine));
   for (const [where, ids] of [
     ['A', comparison.onlyA],
     ['B', comparison.onlyB],
@@ -183,4 +182,15 @@ export function renderBenchComparison(comparison: BenchComparison): string {
   }
   lines.push('', `${count(operations.length, 'operation')} compared`);
   return lines.join('\n') + '\n';
+}
+
+function rows(operations: readonly OperationComparison[]): string[] {
+  const cells = operations.map(({ id, a, b, ratio, interval }) => [
+    `  ${id}`,
+    latency(a),
+    latency(b),
+    ratio.toFixed(3),
+    interval.map((bound) => bound.toFixed(3)).join('–'),
+  ]);
+  return table([['', 'A', 'B', 'B/A', ''], ...cells]);
 }

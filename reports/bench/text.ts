@@ -18,7 +18,10 @@ export function renderBench({ run, benchmarks }: BenchResults): string {
   const measured = benchmarks.filter(({ summary }) => summary !== null);
   for (const suite of new Set(measured.map((bench) => bench.suite))) {
     const rows = measured.filter((bench) => bench.suite === suite).map(row);
-    lines.push('', ...table([['', ...SHOWN, 'p50 interval', 'a page', 'samples'], ...rows]));
+    lines.push(
+      '',
+      ...table([['', ...SHOWN, 'p50 interval', 'a page', 'a GiB', 'samples'], ...rows]),
+    );
   }
   lines.push(...renderSplits(splits(measured)));
   lines.push(...fidelityLines(measured), ...oddities(measured), ...unmeasured(benchmarks));
@@ -30,11 +33,13 @@ function row({ id, summary, units, samples }: BenchResult): string[] {
   if (!summary) return [id];
   const [low, high] = summary.intervals.p50;
   const page = units.pages !== undefined && units.pages > 1 ? summary.p50 / units.pages : null;
+  const gib = units.bytes !== undefined ? (summary.p50 / units.bytes) * 2 ** 30 : null;
   return [
     id,
     ...SHOWN.map((name) => latency(summary[name])),
     `${latency(low)}–${latency(high)}`,
     page === null ? '' : latency(page),
+    gib === null ? '' : latency(gib),
     String(samples),
   ];
 }
@@ -59,10 +64,16 @@ function fidelityLines(measured: readonly BenchResult[]): string[] {
 
 function oddities(measured: readonly BenchResult[]): string[] {
   const odd = measured.filter(({ warnings }) => warnings.length > 0);
+  const advice = new Set(odd.flatMap(({ warnings }) => warnings.map(({ next }) => next)));
   const far = measured.filter(({ outlierCount }) => outlierCount > 0);
   return [
     ...(odd.length > 0 ? ['', 'Beware:'] : []),
-    ...odd.flatMap(({ id, warnings }) => [`  ${id}`, ...warningLines(warnings, '    ')]),
+    ...[...advice].flatMap((next) => [
+      `! ${next}:`,
+      ...odd.flatMap(({ id, warnings }) =>
+        warnings.filter((warning) => warning.next === next).map(({ text }) => `  ${id}: ${text}`),
+      ),
+    ]),
     ...(far.length > 0 ? ['', 'Outliers, part of all figures:'] : []),
     ...far.map(({ id, outliers, outlierCount, samples }) => {
       const named = outliers
@@ -83,6 +94,6 @@ function unmeasured(benchmarks: readonly BenchResult[]): string[] {
   ];
 }
 
-function warningLines(warnings: readonly BenchWarning[], indent = ''): string[] {
-  return warnings.map(({ text, next }) => `${indent}! ${text} — ${next}`);
+function warningLines(warnings: readonly BenchWarning[]): string[] {
+  return warnings.map(({ text, next }) => `! ${text} — ${next}`);
 }

@@ -77,6 +77,7 @@ function mapAndUnmap(
       threads,
       ...(withReference && {
         reference: { operation: 'map', args: ['map-dma', area.size, kind], fds: [fd] },
+        leastSamples: 5,
       }),
     },
   );
