@@ -34,6 +34,8 @@ export async function openFile(
   scheme: 'light' | 'dark' = 'light',
 ): Promise<OpenedPage> {
   const page = await browser.newPage({ colorScheme: scheme });
+  // Others may want the processor too.
+  page.setDefaultTimeout(120_000);
   const complaints: string[] = [];
   const requests: string[] = [];
   page.on('pageerror', (error) => complaints.push(String(error)));

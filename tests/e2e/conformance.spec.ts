@@ -19,6 +19,7 @@ describe('the conformance suites', () => {
   it('pass on the default kernel, without a skip', async () => {
     const folder = resultsFolder();
     const { code, output } = await start(['run', ...SOME, '--results', folder]).finished;
+    expect(output.trimEnd().split('\n').at(-1)).toBe(`HTML report: ${folder}/report.html`);
     const { summary, run } = readResults(folder);
     expect(code, output).toBe(0);
     expect(run.outcome).toBe('finished');

@@ -6,6 +6,9 @@ import { formatRoute } from '../route.ts';
 import { StatusIcon } from '../status.tsx';
 import { groupBy } from '../group-by.ts';
 
+/** More changes of one kind are folded: a suite that only one run has hides what matters. */
+const MOST_OPEN = 100;
+
 /** What is otherwise in one run than in another; any two runs of the report can be chosen. */
 export function CompareView() {
   const { data, route } = useReport();
@@ -35,16 +38,16 @@ export function CompareView() {
         {kinds
           .filter(({ changes }) => changes.length > 0)
           .map(({ kind, changes }) => (
-            <section key={kind}>
-              <h2>
+            <details key={kind} open={changes.length <= MOST_OPEN}>
+              <summary>
                 {CHANGES[kind]} <span class="note">{changes.length}</span>
-              </h2>
+              </summary>
               <ul>
                 {alike(changes).map((group) => (
                   <ChangeItem key={group[0]!.id} changes={group} run={group[0]!.after ? b : a} />
                 ))}
               </ul>
-            </section>
+            </details>
           ))}
       </div>
     </>
