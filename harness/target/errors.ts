@@ -12,6 +12,9 @@ export class UsageError extends Error {
   }
 }
 
+/** A kernel that was built without what a machine needs: not wrong, but nothing to test. */
+export class UnsupportedError extends SetupError {}
+
 export { SetupError };
 
 /** Errors that a person can do something about; anything else that is thrown is a defect of ours. */

@@ -7,7 +7,7 @@ import { makeResultsDirectory, pointLatest } from '../../../reports/results-dire
 import type { FoundRun } from '../../../reports/results.ts';
 import { LiveDisplay } from '../../../reports/terminal/display.ts';
 import { labelled } from '../../../reports/terminal/labelled.ts';
-import { isActionable } from '../../target/errors.ts';
+import { isActionable, UnsupportedError } from '../../target/errors.ts';
 import { DEFAULT_KERNEL } from '../../target/vm/kernels.ts';
 import { DEFAULT_MACHINE, machinesAtOnce, targetNames } from '../choose-target.ts';
 import { chosenTests } from '../chosen-tests.ts';
@@ -75,6 +75,7 @@ export const matrix: CommandModule<object, MatrixArguments> = {
     const signals = interruption((name) => stdout.write(`${name}: ending the runs\n`));
     const found: FoundRun[] = [];
     const broken: string[] = [];
+    const leftOut: string[] = [];
     const execute = async (args: RunArguments, name: string): Promise<void> => {
       if (signals.signal.aborted) return;
       const display = new LiveDisplay(labelled(stdout, name), { quiet: args.quiet });
@@ -93,7 +94,8 @@ export const matrix: CommandModule<object, MatrixArguments> = {
         found.push({ directory, results });
       } catch (error) {
         if (!isActionable(error)) throw error;
-        broken.push(`${name}: ${error.message}`);
+        const list = error instanceof UnsupportedError ? leftOut : broken;
+        list.push(`${name}: ${error.message}`);
       } finally {
         display.close();
       }
@@ -107,9 +109,11 @@ export const matrix: CommandModule<object, MatrixArguments> = {
       signals.release();
     }
     await reportRuns(found, out);
-    for (const text of broken) process.stderr.write(`vfio-conformance: ${text}\n`);
+    for (const text of [...leftOut, ...broken]) process.stderr.write(`not run: ${text}\n`);
     const codes = found.map(({ results }) => results.run.exitCode);
-    process.exitCode = worstExitCode(broken.length > 0 ? [...codes, EXIT.setup] : codes);
+    process.exitCode = worstExitCode(
+      broken.length > 0 || found.length === 0 ? [...codes, EXIT.setup] : codes,
+    );
   },
 };
 

@@ -91,6 +91,14 @@ cd "$PROJECT" || give_up "the project's folder $PROJECT is not visible in the gu
 [ -c /dev/vfio/vfio ] || say "missing /dev/vfio/vfio (CONFIG_VFIO, CONFIG_VFIO_CONTAINER)"
 [ -d /sys/bus/pci/drivers/vfio-pci ] || say "missing the driver vfio-pci (CONFIG_VFIO_PCI)"
 [ -n "$(ls /sys/kernel/iommu_groups 2>/dev/null)" ] || say "missing IOMMU groups: no IOMMU driver took the machine's IOMMU"
+# Before Linux 7 a device behind virtio-iommu gets its group only when a driver is probed for it.
+for device in /sys/bus/pci/devices/*; do
+  [ -e "$device/iommu_group" ] || [ -e "$device/driver" ] && continue
+  echo vfio-pci > "$device/driver_override"
+  echo "${device##*/}" > /sys/bus/pci/drivers_probe
+  [ -e "$device/driver" ] && echo "${device##*/}" > "$device/driver/unbind"
+  echo > "$device/driver_override"
+done 2>/dev/null
 if [ -n "$BEFORE" ]; then
   say "before"
   sh -c "$BEFORE" > "$RESULTS/before.log" 2>&1

@@ -22,6 +22,7 @@ import { projectFolder, workerBundle } from '../../../setup/paths.mjs';
 import { encodeLine, PROTOCOL_VERSION, type LastCalls } from '../../protocol/events.ts';
 import { BLACK_BOX_SIZE, createBlackBox, readLastCalls } from '../black-box.ts';
 import { laneSuffix } from '../lanes.ts';
+import { UnsupportedError } from '../errors.ts';
 import { onLines } from '../lines.ts';
 import type { Reply, Session, SessionEnd, SessionHandlers, Target, Work } from '../target.ts';
 import { parseWorkerLine } from '../worker-line.ts';
@@ -36,6 +37,7 @@ import { ConsoleFile } from './console-file.ts';
 import { findEmulatorFault, findPanic, lastLines } from './console.ts';
 import { buildInitramfs, shellQuote } from './initramfs.ts';
 import { overlayModules, resolveKernel, type Kernel } from './kernels.ts';
+import { absentModules } from './modules.ts';
 import { placeDevices, rolePaths, type Machine, type PlacedDevice } from './machine.ts';
 import { findMachine } from './machines.ts';
 import { answerRequest, VM_ABILITIES } from './outside.ts';
@@ -83,6 +85,13 @@ export async function prepareVm(
   if (!version) throw new SetupError('QEMU is not installed', 'run `npm run setup`');
   let kernel = await resolveKernel(options.kernel, progress);
   if (options.modules) kernel = await overlayModules(kernel, options.modules, progress);
+  const absent = absentModules(machine.firstModules, kernel.modulesDir ?? '');
+  if (absent.length > 0) {
+    throw new UnsupportedError(
+      `Linux ${kernel.release} was built without ${absent.join(', ')}, which the machine ${machine.name} needs`,
+      'choose another machine or kernel',
+    );
+  }
   const accelerator = await chooseAccelerator(kernel, progress);
   return new VmTarget(options, machine, kernel, accelerator, version);
 }

@@ -1,5 +1,8 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { loadOrder, moduleName, parseModulesDep } from './modules.ts';
+import { absentModules, loadOrder, moduleName, parseModulesDep } from './modules.ts';
 
 const DEP = parseModulesDep(
   [
@@ -28,4 +31,17 @@ it('loads each module after all that it depends on, and once', () => {
 
 it('leaves out what is built in or absent', () => {
   expect(loadOrder(['overlay', 'vfio'], DEP)).toEqual(['kernel/drivers/vfio/vfio.ko.xz']);
+});
+
+it('says what a kernel was built without, if the kernel says what it has', () => {
+  const folder = mkdtempSync(join(tmpdir(), 'modules-'));
+  try {
+    const wanted = ['virtio_pci', 'virtio_iommu', 'vfio'];
+    expect(absentModules(wanted, folder)).toEqual([]);
+    writeFileSync(join(folder, 'modules.dep'), 'kernel/drivers/vfio/vfio.ko.xz:\n');
+    writeFileSync(join(folder, 'modules.builtin'), 'kernel/drivers/virtio/virtio-pci.ko\n');
+    expect(absentModules(wanted, folder)).toEqual(['virtio_iommu']);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });

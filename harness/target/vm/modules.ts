@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
 import { join } from 'node:path';
 
@@ -35,6 +35,20 @@ export function loadOrder(wanted: string[], dependencies: Dependencies): string[
   };
   for (const name of wanted) visit(name.replaceAll('-', '_'));
   return [...order];
+}
+
+/** Those of the modules that a kernel has neither as a file nor built in; none if it does not say. */
+export function absentModules(wanted: readonly string[], modulesDir: string): string[] {
+  const lists = ['modules.dep', 'modules.builtin'].map((name) => join(modulesDir, name));
+  if (!lists.every((list) => existsSync(list))) return [];
+  const present = new Set(
+    lists.flatMap((list) =>
+      readFileSync(list, 'utf8')
+        .split('\n')
+        .map((line) => moduleName(line.split(':', 1)[0] ?? '')),
+    ),
+  );
+  return wanted.filter((name) => !present.has(name));
 }
 
 /** A module's content as insmod takes it. */
