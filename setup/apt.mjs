@@ -142,10 +142,10 @@ export function debianArchive() {
     throw new SetupError(
       ID === 'debian'
         ? `no archive for ${VERSION_CODENAME} main in /etc/apt/sources.list or /etc/apt/sources.list.d`
-        : `this system is ${ID}, not Debian: its packages cannot be fetched from here`,
+        : `this system is ${ID}, not Debian: no kernel can be fetched by name here`,
       ID === 'debian'
         ? 'add the Debian archive to the apt configuration'
-        : 'install QEMU 10, busybox (static), cpio, kmod, gcc and make by hand and give a kernel with --kernel PATH',
+        : 'give a kernel with --kernel PATH: a vmlinuz, a kernel build tree or a .deb',
     );
   return {
     codename: VERSION_CODENAME,

@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { aptForInstall, debianArchive } from './apt.mjs';
+import { aptForInstall, debianArchive, osRelease } from './apt.mjs';
 import { SetupError } from './failure.mjs';
 import { withLock } from './lock.mjs';
 import { cacheFolder } from './paths.mjs';
@@ -14,28 +14,70 @@ export const MINIMUM_QEMU = 10;
  * A Debian package and how to see, without dpkg, that what it is needed for is there.
  * @typedef {object} NeededPackage
  * @property {string} name
- * @property {'vm' | 'build' | 'browser'} use what for: to run guests, to build the shim, or to test
- *   the HTML report
+ * @property {string} what the thing itself, for systems where packages have other names
+ * @property {'vm' | 'build' | 'browser' | 'pack'} use what for: to run guests, to build the shim, to
+ *   test the HTML report, or to build the shim for other machines
  * @property {() => boolean} present
  * @property {boolean} [backports] take it from the release's backports
  */
 
 /** @type {NeededPackage[]} */
-const PACKAGES = [
-  { name: 'qemu-system-x86', use: 'vm', present: hasRecentQemu, backports: true },
-  { name: 'busybox-static', use: 'vm', present: hasStaticBusybox },
-  { name: 'kmod', use: 'vm', present: () => hasCommand('depmod') },
-  { name: 'zstd', use: 'vm', present: () => hasCommand('zstd') },
-  { name: 'xz-utils', use: 'vm', present: () => hasCommand('xz') },
-  { name: 'gcc', use: 'build', present: () => hasCommand('gcc') },
-  { name: 'make', use: 'build', present: () => hasCommand('make') },
-  { name: 'libc6-dev', use: 'build', present: () => existsSync('/usr/include/stdio.h') },
+export const PACKAGES = [
+  {
+    name: 'qemu-system-x86',
+    what: `QEMU, version ${MINIMUM_QEMU} or newer (qemu-system-x86_64)`,
+    use: 'vm',
+    present: hasRecentQemu,
+    backports: true,
+  },
+  {
+    name: 'busybox-static',
+    what: 'busybox, statically linked',
+    use: 'vm',
+    present: hasStaticBusybox,
+  },
+  { name: 'kmod', what: 'depmod (kmod)', use: 'vm', present: () => hasCommand('depmod') },
+  { name: 'zstd', what: 'zstd', use: 'vm', present: () => hasCommand('zstd') },
+  { name: 'xz-utils', what: 'xz', use: 'vm', present: () => hasCommand('xz') },
+  { name: 'gcc', what: 'gcc', use: 'build', present: () => hasCommand('gcc') },
+  { name: 'make', what: 'make', use: 'build', present: () => hasCommand('make') },
+  {
+    name: 'libc6-dev',
+    what: 'the headers of libc, and libc.a',
+    use: 'build',
+    present: () => existsSync('/usr/include/stdio.h'),
+  },
   {
     name: 'linux-libc-dev',
+    what: "Linux' headers for user space",
     use: 'build',
     present: () => existsSync('/usr/include/linux/version.h'),
   },
-  { name: 'chromium', use: 'browser', present: () => hasCommand('chromium') },
+  { name: 'chromium', what: 'chromium', use: 'browser', present: () => hasCommand('chromium') },
+  {
+    name: 'gcc-x86-64-linux-gnu',
+    what: 'gcc for x86-64 (x86_64-linux-gnu-gcc)',
+    use: 'pack',
+    present: () => hasCommand('x86_64-linux-gnu-gcc'),
+  },
+  {
+    name: 'gcc-aarch64-linux-gnu',
+    what: 'gcc for arm64 (aarch64-linux-gnu-gcc)',
+    use: 'pack',
+    present: () => hasCommand('aarch64-linux-gnu-gcc'),
+  },
+  {
+    name: 'libc6-dev-amd64-cross',
+    what: 'libc for x86-64',
+    use: 'pack',
+    present: () => process.arch === 'x64' || existsSync('/usr/x86_64-linux-gnu/include/stdio.h'),
+  },
+  {
+    name: 'libc6-dev-arm64-cross',
+    what: 'libc for arm64',
+    use: 'pack',
+    present: () => process.arch === 'arm64' || existsSync('/usr/aarch64-linux-gnu/include/stdio.h'),
+  },
 ];
 
 /** @returns {boolean} */
@@ -67,6 +109,8 @@ export function missingPackages(uses) {
  */
 export async function installPackages(uses, progress) {
   if (missingPackages(uses).length === 0) return;
+  const system = osRelease();
+  if (system.ID !== 'debian') throw byHand(missingPackages(uses), system.PRETTY_NAME ?? 'unknown');
   if (process.getuid?.() !== 0) throw withoutRoot(missingPackages(uses));
   await withLock(
     join(cacheFolder, 'packages.lock'),
@@ -102,14 +146,22 @@ export async function installPackages(uses, progress) {
   );
 }
 
+/**
+ * What to say where there is no Debian archive to install from.
+ * @param {Pick<NeededPackage, 'what'>[]} missing
+ * @param {string} system its name
+ */
+export function byHand(missing, system) {
+  return new SetupError(
+    `this system is ${system}, not Debian: what is missing has to be installed by hand\n` +
+      missing.map(({ what }) => `  - ${what}`).join('\n'),
+    'install these, and give a kernel with --kernel PATH, since those with a name come from the Debian archive',
+  );
+}
+
 /** @param {NeededPackage[]} missing */
 function withoutRoot(missing) {
-  let backports = 'bookworm-backports';
-  try {
-    backports = `${debianArchive().codename}-backports`;
-  } catch {
-    // not a Debian system: the names are a hint all the same
-  }
+  const backports = `${debianArchive().codename}-backports`;
   const ordinary = missing.filter((one) => !one.backports).map(({ name }) => name);
   const fromBackports = missing.filter((one) => one.backports).map(({ name }) => name);
   const commands = [

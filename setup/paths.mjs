@@ -1,9 +1,13 @@
+import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** The checkout that this file belongs to. */
 export const projectFolder = findProject(dirname(fileURLToPath(import.meta.url)));
+
+/** Whether it is an installed package, which has bundles in the place of sources. */
+export const isPackage = !existsSync(join(projectFolder, 'harness/cli/main.ts'));
 
 /** Everything that was fetched or made once and serves every checkout: kernels, headers, apt lists. */
 export const cacheFolder = join(

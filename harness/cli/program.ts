@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { projectFolder } from '../../setup/paths.mjs';
+import { isPackage, projectFolder } from '../../setup/paths.mjs';
 
 /** The version in package.json. */
 export function programVersion(): string {
@@ -10,7 +10,8 @@ export function programVersion(): string {
 
 /** How the user called `run`, so that what is printed can be pasted: `npm start --` or the program itself. */
 export function runInvocation(env: NodeJS.ProcessEnv = process.env): string {
-  return env['npm_lifecycle_event'] === 'start' ? 'npm start --' : 'npx vfio-conformance run';
+  if (env['npm_lifecycle_event'] === 'start') return 'npm start --';
+  return isPackage ? 'vfio-conformance run' : 'npx vfio-conformance run';
 }
 
 /** A word of a command line, quoted for the shell if it needs to be. */

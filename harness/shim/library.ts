@@ -16,17 +16,19 @@ type Ffi = typeof FfiModule;
 let ffi: Ffi | null = null;
 
 /**
- * A file that `make -C native` built: from native/build of the first directory upwards that has
- * one. This file may lie in harness/shim/ (sources) or be part of a bundle in dist/.
+ * A file that `make -C native` built, or that came with the package: from the first directory
+ * upwards that has one. This file may lie in harness/shim/ (sources) or be part of a bundle in dist/.
  */
 function builtFile(name: string): string {
   const start = dirname(fileURLToPath(import.meta.url));
   for (let directory = start; ; directory = dirname(directory)) {
-    const candidate = join(directory, 'native', 'build', name);
-    if (existsSync(candidate)) return candidate;
+    const found = ['build', join('prebuilt', process.arch)]
+      .map((folder) => join(directory, 'native', folder, name))
+      .find((candidate) => existsSync(candidate));
+    if (found !== undefined) return found;
     if (directory === dirname(directory)) break;
   }
-  throw new Error(`${name} not found in native/build above ${start}: run "make -C native"`);
+  throw new Error(`${name} not found in native/ above ${start}: run "make -C native"`);
 }
 
 /** The path of the shared library; the environment variable VFIO_CONFORMANCE_SHIM overrides it. */
