@@ -2,9 +2,17 @@ import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { moduleUsers } from './module-parameter.ts';
 
-/** Whether the module is loaded or built in and has shown itself in sysfs. */
+/**
+ * Whether the module is loaded or built in. What is built in without parameters is not in
+ * /sys/module: a PCI driver shows itself on its bus, aer_inject by its node.
+ */
 export function moduleLoaded(name: string): boolean {
-  return existsSync(`/sys/module/${name.replaceAll('-', '_')}`);
+  const places = [
+    `/sys/module/${name.replaceAll('-', '_')}`,
+    `/sys/bus/pci/drivers/${name}`,
+    `/dev/${name}`,
+  ];
+  return places.some((place) => existsSync(place));
 }
 
 /**
