@@ -3,16 +3,14 @@ import { existsSync } from 'node:fs';
 import { moduleUsers } from './module-parameter.ts';
 
 /**
- * Whether the module is loaded or built in. What is built in without parameters is not in
- * /sys/module: a PCI driver shows itself on its bus, aer_inject by its node.
+ * Whether the module is loaded or built in. A PCI driver that is built in and has no parameters is
+ * not in /sys/module, but on its bus.
  */
 export function moduleLoaded(name: string): boolean {
-  const places = [
-    `/sys/module/${name.replaceAll('-', '_')}`,
-    `/sys/bus/pci/drivers/${name}`,
-    `/dev/${name}`,
-  ];
-  return places.some((place) => existsSync(place));
+  return (
+    existsSync(`/sys/module/${name.replaceAll('-', '_')}`) ||
+    existsSync(`/sys/bus/pci/drivers/${name}`)
+  );
 }
 
 /**

@@ -55,7 +55,8 @@ export function aerInjectRecord(
 
 /**
  * Loads aer_inject for the rest of the test. It stands between the kernel and the AER status of the
- * function and of its root port; with the module goes all that it made up.
+ * function and of its root port; with the module goes all that it made up. Built in it is of no use:
+ * from the first error on it would hide what the hardware of that port reports from all later tests.
  */
 export function loadAerInject(context: Pick<TestContext, 'defer'>): void {
   loadModule('aer_inject');

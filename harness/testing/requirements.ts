@@ -5,6 +5,7 @@ import { isUnloadable, moduleAvailable } from '../kernel/modules.ts';
 import { tellsPageFlags } from '../kernel/page-flags.ts';
 import type { Device } from '../vfio/device.ts';
 import { NEEDS } from '../protocol/needs.ts';
+import { kernelAtLeast } from '../kernel/version.ts';
 import { ANY, functionInRole, hasAbility, ownsMachine } from './machine.ts';
 import type { Requirement } from './requirement.ts';
 
@@ -72,6 +73,15 @@ export const FAILSLAB: Requirement = {
     canFailAllocations()
       ? null
       : 'the kernel cannot be made to run out of memory (CONFIG_FAILSLAB)',
+};
+
+/** Parameters of vfio-pci that count for devices bound afterwards: older kernels read them when the module is loaded. */
+export const CHANGEABLE_VFIO_PCI: Requirement = {
+  name: 'vfio-pci as a module, or kernel >= 7.3',
+  missing: () =>
+    isUnloadable('vfio_pci') || kernelAtLeast('7.3')
+      ? null
+      : 'vfio-pci is built in and reads its parameters at boot only',
 };
 
 /** Devices with nodes of their own, and iommufd: CONFIG_VFIO_DEVICE_CDEV. */

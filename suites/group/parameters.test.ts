@@ -17,6 +17,10 @@ import {
   tryWriteAttribute,
   unbind,
   unloadModule,
+  CHANGEABLE_VFIO_PCI,
+  functionInRole,
+  isUnloadable,
+  setModuleParameter,
   type Device,
   type Eventfd,
   type PciFunction,
@@ -35,6 +39,20 @@ function reload({ defer }: TestContext, ...parameters: string[]): void {
   });
   unloadModule('vfio-pci');
   loadModule('vfio-pci', ...parameters);
+}
+
+/** Sets a parameter for the device of the test, which is bound anew: see {@link CHANGEABLE_VFIO_PCI}. */
+function setParameter(context: TestContext, name: string): void {
+  if (isUnloadable('vfio_pci')) return reload(context, `${name}=1`);
+  const { defer, role } = context;
+  const pci = functionInRole(role)!;
+  const restore = setModuleParameter('vfio_pci', name, 'Y');
+  // Since 7.3 a device keeps the value that it was bound with: whoever comes next binds it anew.
+  defer(() => {
+    restore();
+    unbind(pci);
+  });
+  unbind(pci);
 }
 
 test(
@@ -94,10 +112,10 @@ test(
   {
     source: 'drivers/vfio/pci/vfio_pci.c disable_idle_d3',
     device: 'e1000e',
-    ...RELOAD,
+    needs: [OWN_MACHINE, CHANGEABLE_VFIO_PCI],
   },
   (context) => {
-    reload(context, 'disable_idle_d3=1');
+    setParameter(context, 'disable_idle_d3');
     const { pci, container, openGroup, openDevice } = context;
     expect(container.fd).toBeGreaterThanOrEqual(0);
     expect(pci.attribute('power/runtime_status')).toBe('active');
@@ -137,9 +155,13 @@ test(
 test(
   'group.parameters.nointxmask',
   'with nointxmask INTx is masked in the interrupt controller, not in the device',
-  { source: 'drivers/vfio/pci/vfio_pci.c nointxmask', device: 'e1000e', ...RELOAD },
+  {
+    source: 'drivers/vfio/pci/vfio_pci.c nointxmask',
+    device: 'e1000e',
+    needs: [OWN_MACHINE, CHANGEABLE_VFIO_PCI],
+  },
   (context) => {
-    reload(context, 'nointxmask=1');
+    setParameter(context, 'nointxmask');
     expect(masksInDevice(context.pci, context.device, context.eventfd())).toBe(false);
   },
 );
@@ -155,7 +177,10 @@ test(
   },
   ({ pci, container, openGroup, openDevice, eventfd, defer }) => {
     const set = (value: string) => tryWriteAttribute(`${PARAMETERS}/nointxmask`, value);
-    defer(() => void set('N'));
+    defer(() => {
+      set('N');
+      unbind(pci);
+    });
     expect(set('Y')).toSucceed();
     const before = openDevice(openGroup());
     expect(masksInDevice(pci, before, eventfd())).toBe(true);
