@@ -66,7 +66,6 @@ describe('a kernel measured against itself, round by round', () => {
       for (const bench of benchmarks) {
         expect(bench.status, bench.id).toBe('pass');
         expect(bench.summary?.min, bench.id).toBeGreaterThan(0);
-        expect(bench.rounds, bench.id).toHaveLength(TRIALS * ROUNDS);
       }
     }
   });
