@@ -1,7 +1,9 @@
 import {
   appendFileSync,
   closeSync,
+  fstatSync,
   fsyncSync,
+  ftruncateSync,
   openSync,
   readFileSync,
   truncateSync,
@@ -110,7 +112,14 @@ export class Journal {
   append(event: JournalEvent, at: Date = new Date(), lane = 0): JournalLine {
     const line: JournalLine = { at: at.toISOString(), ...(lane > 0 && { lane }), ...event };
     const bytes = Buffer.from(JSON.stringify(line) + '\n');
-    for (let done = 0; done < bytes.length;) done += writeSync(this.#fd, bytes, done);
+    const { size } = fstatSync(this.#fd);
+    try {
+      for (let done = 0; done < bytes.length;) done += writeSync(this.#fd, bytes, done);
+    } catch (error) {
+      // A full disk takes the beginning of a line: what stays must be whole lines.
+      ftruncateSync(this.#fd, size);
+      throw error;
+    }
     if (DURABLE.has(event.type)) fsyncSync(this.#fd);
     return line;
   }

@@ -1,4 +1,6 @@
 import {
+  accessSync,
+  constants,
   existsSync,
   mkdirSync,
   readdirSync,
@@ -51,11 +53,11 @@ export function makeResultsDirectory(
         'name a directory that does not exist yet, or remove this one',
       );
     }
-    mkdirSync(wanted, { recursive: true });
+    makeWritable(wanted);
     return wanted;
   }
   const parent = 'results';
-  mkdirSync(parent, { recursive: true });
+  makeWritable(parent);
   const stem = join(parent, `${timestamp(now)}-${kernel.replace(/[^\w.+-]/g, '_')}`);
   let directory = stem;
   for (let n = 2; ; n++) {
@@ -68,6 +70,18 @@ export function makeResultsDirectory(
     }
   }
   return directory;
+}
+
+function makeWritable(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true });
+    accessSync(directory, constants.W_OK);
+  } catch (error) {
+    throw new UsageError(
+      `no results can be written: ${(error as Error).message}`,
+      'name another directory: --results DIR',
+    );
+  }
 }
 
 /** Local time, sortable: `20261122-143005`. */

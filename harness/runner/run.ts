@@ -10,7 +10,7 @@ import {
 import { Reducer } from '../../reports/reduce.ts';
 import { writeReports } from '../../reports/results-directory.ts';
 import { isBad, type RunResults, type TestResult } from '../../reports/results.ts';
-import { UsageError } from '../target/errors.ts';
+import { SetupError, UsageError } from '../target/errors.ts';
 import { BOOT_ID, type Target } from '../target/target.ts';
 import { supervise, type RunEnd } from './supervise.ts';
 
@@ -93,8 +93,20 @@ async function record(
   const journal = new Journal(join(directory, JOURNAL_FILE));
   const enough = new AbortController();
   let failures = 0;
+  let lost: SetupError | undefined;
   const take = (event: JournalEvent, lane = 0): void => {
-    const line = journal.append(event, new Date(), lane);
+    if (lost) return;
+    let line: JournalLine;
+    try {
+      line = journal.append(event, new Date(), lane);
+    } catch (error) {
+      lost = new SetupError(
+        `nothing more can be written to ${directory}: ${(error as Error).message}`,
+        `what is there is whole: make room, then \`vfio-conformance run --resume ${directory}\``,
+      );
+      enough.abort();
+      return;
+    }
     const finished = reducer.apply(line);
     options.show(line, finished);
     if (finished && isBad(finished.status) && ++failures === options.bail) enough.abort();
@@ -127,8 +139,10 @@ async function record(
   } finally {
     take({ type: 'run-end', ...end });
     journal.close();
-    await writeReports(directory);
+    // Where the disk is full there is no room for reports either; --resume makes them.
+    if (!lost) await writeReports(directory);
   }
+  if (lost) throw lost;
   return reducer.results();
 }
 

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { truncateSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { workerBundle } from '../../setup/paths.mjs';
 import type { LastCalls } from '../protocol/events.ts';
@@ -9,10 +9,9 @@ export const BLACK_BOX_SIZE = 8 * 1024 * 1024;
 /** A reproducer of thousands of calls is long. */
 const MAX_OUTPUT = 256 * 1024 * 1024;
 
-/** An empty box. */
+/** An empty box. Its room on the disk is taken now: its writer could not survive that there is none. */
 export function createBlackBox(file: string): void {
-  writeFileSync(file, '');
-  truncateSync(file, BLACK_BOX_SIZE);
+  writeFileSync(file, Buffer.alloc(BLACK_BOX_SIZE));
 }
 
 /**

@@ -1,7 +1,8 @@
-import { writeFileSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { bringUp, byId, changes, snapshot, type Snapshot } from './machine.ts';
+import { restoreLeftovers } from '../../../harness/target/local/leftovers.ts';
+import { bringUp, byId, changes, DISK, sh, snapshot, type Snapshot } from './machine.ts';
 import { OUTCOME, type Outcome } from './outcome.ts';
 import { planExists, start, startProgram, until, type Running } from './program.ts';
 
@@ -9,8 +10,12 @@ import { planExists, start, startProgram, until, type Running } from './program.
 
 const results = process.env['RESULTS'] ?? '/tmp';
 const outcome: Outcome = { rounds: 0, hits: 0, problems: [], outputs: {} };
+/** Of so many rounds one kills what restores, too, and restores by the command. */
+const RESTORE_EVERY = 5;
+/** What a power cut must not take: the rounds so far, and how the machine was at first. */
+const MEMORY = join(DISK, 'memory.json');
 
-/** Devices with and without a driver, with virtual functions, and a group of two. */
+/** Devices with and without a driver, with virtual functions, and a disk controller. */
 function spareDevices(): string[] {
   return ['1234:11e8', '8086:10c9', '8086:10d3', '1b36:0010'].flatMap((id) => [
     '--device',
@@ -18,65 +23,156 @@ function spareDevices(): string[] {
   ]);
 }
 
+let runs = 0;
+function startRun(directory = `/tmp/run-${runs++}`): Running {
+  return startProgram('run', 'e2e', ...spareDevices(), '--yes', '--results', directory);
+}
+
 /** Compares with the machine as it was; what differs is a problem. */
 function compare(when: string, before: Snapshot): void {
   const found = changes(before, snapshot());
   outcome.problems.push(...found.map((text) => `${when}: ${text}`));
+  report();
+}
+
+function report(): void {
   writeFileSync(join(results, OUTCOME), JSON.stringify(outcome, null, 2));
 }
 
 /** A whole run as a user would start it, and the commands around it. */
-async function whole(...ids: string[]): Promise<void> {
+async function whole(ids: string[]): Promise<void> {
   const before = snapshot();
   outcome.outputs['devices'] = (await startProgram('devices').finished).output;
-  const { code, output } = await start(
-    'bin/vfio-conformance',
-    'run',
-    ...ids,
-    ...spareDevices(),
-    '--yes',
-    '--results',
-    join(results, 'run'),
-  ).finished;
+  const args = ['run', ...ids, ...spareDevices(), '--yes', '--results', join(results, 'run')];
+  const { code, output } = await start('bin/vfio-conformance', args).finished;
   outcome.outputs['run'] = `${output}exit code ${code}`;
   compare('after the run', before);
 }
 
 /** Kills the run at random moments, and now and then what restores after it. */
 async function kills(rounds: number): Promise<void> {
-  const run = (): Running =>
-    startProgram(
-      'run',
-      'irq',
-      ...spareDevices(),
-      '--yes',
-      '--results',
-      `/tmp/run-${outcome.rounds}`,
-    );
   const before = snapshot();
-  const first = run();
-  await until(planExists, first);
-  const began = Date.now();
-  outcome.outputs['undisturbed run'] = (await first.finished).output;
-  const span = Date.now() - began;
-  compare('after an undisturbed run', before);
+  const span = await undisturbed(before);
   for (; outcome.rounds < rounds; outcome.rounds++) {
-    const running = run();
+    const running = startRun();
     await until(planExists, running);
-    await sleep(Math.random() * span);
+    const moment = Math.random() * span;
+    await sleep(moment);
     running.child.kill('SIGKILL');
     await running.finished;
     if (planExists()) outcome.hits++;
-    const { code, output } = await startProgram('restore').finished;
-    if (code !== 0 || planExists())
-      outcome.problems.push(`round ${outcome.rounds}: restore: ${output}`);
-    compare(`round ${outcome.rounds}`, before);
+    const when = `round ${outcome.rounds}, killed after ${Math.round(moment)} ms`;
+    if (outcome.rounds % RESTORE_EVERY === 0) await restoreByCommand(when, span);
+    else restore(when);
+    compare(when, before);
+  }
+}
+
+/** Resets the machine at random moments; this begins again after each of them. */
+async function powerCuts(rounds: number): Promise<void> {
+  const now = snapshot();
+  const memory = existsSync(MEMORY)
+    ? (JSON.parse(readFileSync(MEMORY, 'utf8')) as {
+        outcome: Outcome;
+        before: Snapshot;
+        span: number;
+      })
+    : { outcome, before: now, span: await undisturbed(now) };
+  Object.assign(outcome, memory.outcome);
+  const { before, span } = memory;
+  if (outcome.rounds > 0) {
+    if (planExists()) outcome.hits++;
+    restore(`power cut ${outcome.rounds}`);
+    compare(`power cut ${outcome.rounds}`, before);
+  }
+  report();
+  if (outcome.rounds === rounds) return;
+  outcome.rounds++;
+  const fd = openSync(MEMORY, 'w');
+  writeFileSync(fd, JSON.stringify({ outcome, before, span }));
+  fsyncSync(fd);
+  closeSync(fd);
+  await until(planExists, startRun());
+  await sleep(Math.random() * span);
+  // Resets the machine at once, without a sync (Documentation/admin-guide/sysrq.rst).
+  writeFileSync('/proc/sysrq-trigger', 'b');
+  await sleep(60_000);
+}
+
+/** Takes memory and disk space away from the run. */
+async function shortages(): Promise<void> {
+  const before = snapshot();
+  const span = await undisturbed(before);
+  sh('mkdir -p /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup');
+  writeFileSync('/sys/fs/cgroup/cgroup.subtree_control', '+memory');
+  sh('mkdir /sys/fs/cgroup/run');
+  writeFileSync('/sys/fs/cgroup/run/memory.oom.group', '1');
+  for (; outcome.rounds < 3; outcome.rounds++) {
+    writeFileSync('/sys/fs/cgroup/run/memory.max', 'max');
+    const running = startRun();
+    writeFileSync('/sys/fs/cgroup/run/cgroup.procs', String(running.child.pid));
+    await until(planExists, running);
+    await sleep(Math.random() * span * 0.8);
+    writeFileSync('/sys/fs/cgroup/run/memory.max', '4M');
+    await running.finished;
+    if (running.child.signalCode !== 'SIGKILL') outcome.problems.push('the run had memory enough');
+    if (planExists()) outcome.hits++;
+    restore(`out of memory ${outcome.rounds}`);
+    compare(`out of memory ${outcome.rounds}`, before);
+  }
+
+  sh('mkdir -p /tmp/small /tmp/closed && mount -t tmpfs -o size=9m small /tmp/small');
+  sh('mount -t tmpfs -o ro closed /tmp/closed');
+  outcome.outputs['full results'] = await outputOf(startRun('/tmp/small/results'));
+  outcome.outputs['journal'] = readFileSync('/tmp/small/results/journal.ndjson', 'utf8');
+  compare('results on a full disk', before);
+  outcome.outputs['closed results'] = await outputOf(startRun('/tmp/closed/results'));
+  compare('results on a closed disk', before);
+  sh(`dd if=/dev/zero of=${DISK}/filling bs=64k 2>/dev/null; sync`);
+  outcome.outputs['no room for the plan'] = await outputOf(startRun());
+  sh(`rm ${DISK}/filling`);
+  compare('no room for the plan', before);
+}
+
+/** A run that nobody disturbs; milliseconds from its plan to its end. */
+async function undisturbed(before: Snapshot): Promise<number> {
+  const running = startRun();
+  await until(planExists, running);
+  const began = Date.now();
+  outcome.outputs['undisturbed run'] = await outputOf(running);
+  compare('after an undisturbed run', before);
+  return Date.now() - began;
+}
+
+async function outputOf(running: Running): Promise<string> {
+  const { code, output } = await running.finished;
+  return `${output}exit code ${code}`;
+}
+
+function restore(when: string): void {
+  for (const { problems } of restoreLeftovers())
+    outcome.problems.push(...problems.map((text) => `${when}: ${text}`));
+  if (planExists()) outcome.problems.push(`${when}: the plan is still there`);
+}
+
+/** The command, killed on its way, then once more, then when there is nothing left to do. */
+async function restoreByCommand(when: string, span: number): Promise<void> {
+  const killed = startProgram('restore');
+  await sleep(Math.random() * span);
+  killed.child.kill('SIGKILL');
+  await killed.finished;
+  for (const time of ['first', 'second']) {
+    const said = await outputOf(startProgram('restore'));
+    if (!said.endsWith('exit code 0')) outcome.problems.push(`${when}, ${time} restore: ${said}`);
+    if (planExists()) outcome.problems.push(`${when}: the plan is still there`);
   }
 }
 
 bringUp();
 const [scenario, ...args] = process.argv.slice(2);
-if (scenario === 'whole') await whole(...args);
+if (scenario === 'whole') await whole(args);
 else if (scenario === 'kills') await kills(Number(args[0]));
+else if (scenario === 'power-cuts') await powerCuts(Number(args[0]));
+else if (scenario === 'shortages') await shortages();
 else throw new Error(`no scenario ${scenario}`);
-writeFileSync(join(results, OUTCOME), JSON.stringify(outcome, null, 2));
+report();

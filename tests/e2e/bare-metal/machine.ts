@@ -10,13 +10,16 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
+import { readMounts } from '../../../harness/target/local/mounts.ts';
 
 /** The guest as the machine of somebody who does not want to find it changed. */
 
 const DEVICES = '/sys/bus/pci/devices';
-const DISK = '/mnt';
+export const DISK = '/mnt';
 /** Where the program under test keeps its plans: on the disk, so that they outlive a power cut. */
 const STATE = '/var/lib/vfio-conformance';
+/** The files that were on the disk from the start. */
+const CONTENT = /\.md$/;
 const MODULES = ['virtio_blk', 'virtio_net', 'ext4', 'e1000e', 'igb', 'nvme'];
 export const ADDRESS = '10.0.2.15';
 
@@ -94,11 +97,14 @@ export function snapshot(): Snapshot {
       all[`${link} ${name}`] = read(`/sys/class/net/${link}/${name}`);
   all['routes'] = read('/proc/net/route');
   all['address'] = String(sh('ifconfig').includes(ADDRESS));
-  all['mounts'] = read('/proc/self/mountinfo');
+  all['mounts'] = readMounts('/proc')
+    .filter(({ place }) => place === DISK || place === STATE)
+    .map(({ place, type, source }) => `${source} at ${place} (${type})`)
+    .join(', ');
   // What the page cache holds would hide what has happened to the disk.
   writeFileSync('/proc/sys/vm/drop_caches', '1');
   for (const name of readdirSync(DISK, { recursive: true, encoding: 'utf8' }).sort())
-    if (!name.startsWith('state') && lstatSync(join(DISK, name)).isFile())
+    if (CONTENT.test(name) && lstatSync(join(DISK, name)).isFile())
       all[`file ${name}`] = createHash('sha256')
         .update(readFileSync(join(DISK, name)))
         .digest('hex');

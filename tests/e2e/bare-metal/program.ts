@@ -2,6 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { PLAN_FOLDER } from '../../../harness/target/local/plan-store.ts';
+import { WORKER } from './outcome.ts';
 
 /** A running command. */
 export interface Running {
@@ -10,8 +11,11 @@ export interface Running {
 }
 
 /** Starts a command in the project's folder. */
-export function start(command: string, ...args: string[]): Running {
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+export function start(command: string, args: string[], env: NodeJS.ProcessEnv = {}): Running {
+  const child = spawn(command, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, ...env },
+  });
   let output = '';
   for (const stream of [child.stdout, child.stderr])
     stream.on('data', (chunk: Buffer) => (output += chunk.toString('utf8')));
@@ -21,9 +25,13 @@ export function start(command: string, ...args: string[]): Running {
   };
 }
 
-/** Starts the program as it is bundled: what `bin/` adds in front of it costs half a minute here. */
+/**
+ * Starts the program as it is bundled, with the tests of `suites/`: what `bin/` adds in front of it
+ * costs half a minute here.
+ */
 export function startProgram(...args: string[]): Running {
-  return start(process.execPath, 'dist/cli.mjs', ...args);
+  const flags = ['--v8-pool-size=0', 'dist/cli.mjs'];
+  return start(process.execPath, [...flags, ...args], { VFIO_CONFORMANCE_WORKER: WORKER });
 }
 
 /** Whether a run has taken devices and not given them back. */

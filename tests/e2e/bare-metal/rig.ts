@@ -6,11 +6,9 @@ import { projectFolder } from '../../../setup/paths.mjs';
 import { commandPath } from '../../../setup/shell.mjs';
 import { DEFAULT_KERNEL } from '../../../harness/target/vm/kernels.ts';
 import { prepareVm } from '../../../harness/target/vm/guest.ts';
-import { OUTCOME, type Outcome } from './outcome.ts';
+import { OUTCOME, WORKER, type Outcome } from './outcome.ts';
 
 const INSIDE = 'dist/e2e-bare-metal.mjs';
-/** A few tests of each suite: a worker with all of them takes seconds longer to start when emulated. */
-const WORKER = 'dist/e2e-bare-metal-worker.mjs';
 const DISK_BYTES = 64 << 20;
 
 /** What a guest has besides its spare devices: a disk with a file system, a network card. */
@@ -37,7 +35,7 @@ export async function playOnMachine(
 ): Promise<Outcome> {
   mkdirSync(folder, { recursive: true });
   const entry = 'tests/e2e/bare-metal/inside.ts';
-  await build([{ entry, outfile: INSIDE }, worker('suites/irq', WORKER)]);
+  await build([{ entry, outfile: INSIDE }, worker('tests/e2e/bare-metal/suites', WORKER)]);
   const target = await prepareVm(
     {
       kernel: DEFAULT_KERNEL,
