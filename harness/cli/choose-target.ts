@@ -8,6 +8,7 @@ import type { Target } from '../target/target.ts';
 import { didYouMean } from '../runner/suggest.ts';
 import { UsageError } from '../target/errors.ts';
 import { agreeTo } from './agreement.ts';
+import { parseSize } from './size.ts';
 import type { RunArguments } from './run-options.ts';
 
 export const DEFAULT_MACHINE = MACHINES[0]?.name ?? 'default';
@@ -48,12 +49,22 @@ const MOST_MACHINES = 8;
  */
 export function machineCount(args: RunArguments, tests: number): number {
   if (args.device) return 1;
-  if (args.jobs !== undefined) return Math.max(1, Math.min(args.jobs, tests));
+  const inMemory = machinesInMemory(args.memory);
+  if (args.jobs !== undefined) return Math.max(1, Math.min(args.jobs, tests, inMemory));
   if (args.before !== undefined || args.after !== undefined) return 1;
   return Math.max(
     1,
-    Math.min(machinesAtOnce(), Math.floor(tests / TESTS_A_MACHINE), MOST_MACHINES),
+    Math.min(machinesAtOnce(), inMemory, Math.floor(tests / TESTS_A_MACHINE), MOST_MACHINES),
   );
+}
+
+/** How many virtual machines `--memory` allows. @throws UsageError if not one fits */
+function machinesInMemory(memory: string | undefined): number {
+  if (memory === undefined) return Infinity;
+  const count = Math.floor(parseSize(memory, '--memory') / BYTES_A_MACHINE);
+  if (count >= 1) return count;
+  const least = `${BYTES_A_MACHINE / 2 ** 30}G`;
+  throw new UsageError(`--memory ${memory} is too little for a virtual machine`, `give ${least}`);
 }
 
 /** How many virtual machines the processors and the memory of this one bear. */
@@ -77,6 +88,8 @@ export async function prepareTarget(
     return prepareLocal({
       devices: args.device,
       force: args.force,
+      allowed: args.allow ?? [],
+      memoryBytes: args.memory === undefined ? undefined : parseSize(args.memory, '--memory'),
       agree: (plan) => agreeTo(plan, args.yes),
       note: progress,
       resultsDir,

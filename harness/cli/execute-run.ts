@@ -1,5 +1,5 @@
 import { rmdirSync } from 'node:fs';
-import { release } from 'node:os';
+import { release, setPriority } from 'node:os';
 import { join } from 'node:path';
 import { projectFolder } from '../../setup/paths.mjs';
 import type { JournalLine, RunBegin } from '../../reports/journal.ts';
@@ -77,6 +77,8 @@ export async function onTargets<Result>(
   note: (text: string) => void,
   use: (targets: [Target, ...Target[]]) => Promise<Result>,
 ): Promise<Result> {
+  // Whatever is started from here on inherits it.
+  if (args.nice !== undefined) setPriority(args.nice);
   const targets: [Target, ...Target[]] = [await prepareTarget(args, directory, note)];
   try {
     for (let lane = 1; lane < count; lane++) {

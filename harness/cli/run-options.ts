@@ -1,4 +1,5 @@
 import type { Argv, InferredOptionTypes, Options } from 'yargs';
+import { RISK_NAMES, RISKS } from '../protocol/risks.ts';
 import { UsageError } from '../target/errors.ts';
 import { DEFAULT_KERNEL, knownKernels } from '../target/vm/kernels.ts';
 import { MACHINES } from '../target/vm/machines.ts';
@@ -77,6 +78,27 @@ export const RUN_OPTIONS = {
     type: 'boolean',
     default: false,
     group: LOCAL_GROUP,
+  },
+  allow: {
+    describe: `let tests do what reaches beyond the devices (repeatable). ${Object.entries(RISKS)
+      .map(([name, what]) => `${name}: ${what}`)
+      .join('; ')}`,
+    choices: RISK_NAMES,
+    array: true,
+    nargs: 1,
+    group: LOCAL_GROUP,
+  },
+  nice: {
+    describe: 'run in the background of a busy machine: niceness, up to 19',
+    type: 'number',
+    requiresArg: true,
+    group: RUN_GROUP,
+  },
+  memory: {
+    describe: 'memory that the run may take, e.g. 8G: fewer virtual machines, no larger tests',
+    type: 'string',
+    requiresArg: true,
+    group: RUN_GROUP,
   },
   'timeout-scale': {
     describe: 'factor on every time limit, for slow machines and debug kernels',
@@ -197,6 +219,9 @@ export function checkRunArguments(args: RunArguments): void {
       'for example: --timeout-scale 2',
     );
   }
+  if (args.nice !== undefined && !(args.nice >= 0 && args.nice <= 19)) {
+    throw new UsageError('--nice is not a number from 0 to 19', 'for example: --nice 10');
+  }
   if (!(args['max-deaths'] >= 1)) {
     throw new UsageError('--max-deaths is not a number above 0', 'for example: --max-deaths 3');
   }
@@ -207,7 +232,7 @@ export function checkRunArguments(args: RunArguments): void {
 
 /** The options that matter when tests of a run are to be run again in the same way, for the shell. */
 export function rerunOptions(args: RunArguments): string[] {
-  return optionWords(args, [...VM_ONLY, 'device', 'timeout-scale']).map(shellWord);
+  return optionWords(args, [...VM_ONLY, 'device', 'allow', 'timeout-scale']).map(shellWord);
 }
 
 /** The command line of `run` that these arguments make, program name first. */

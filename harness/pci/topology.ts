@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { basename, join } from 'node:path';
+import { PCI_STD_HEADER_SIZEOF } from '../abi/pci-regs.ts';
 
 const DEVICES = '/sys/bus/pci/devices';
 
@@ -71,9 +72,18 @@ export class PciFunction {
     }
   }
 
-  /** The whole configuration space as the kernel's own driver would read it (root: 256 or 4096 bytes). */
+  /**
+   * The whole configuration space as the kernel's own driver would read it.
+   * @throws EACCES for who is not root: the kernel shows them the header alone
+   */
   config(): Buffer {
-    return readFileSync(join(this.path, 'config'));
+    const path = join(this.path, 'config');
+    const bytes = readFileSync(path);
+    if (bytes.length > PCI_STD_HEADER_SIZEOF) return bytes;
+    throw Object.assign(new Error(`EACCES: only root may read all of '${path}'`), {
+      code: 'EACCES',
+      path,
+    });
   }
 
   /** Start, end and flags of each line of `resource`: BARs 0–5, then the ROM, then bridge windows. */

@@ -5,6 +5,7 @@
 
 import type { BenchPlan, BenchRoundEvent } from './bench.ts';
 import type { FuzzEvent, FuzzSlice } from './fuzz.ts';
+import type { Risk } from './risks.ts';
 
 /** Bumped when a line's meaning changes; both sides refuse to talk across versions. */
 export const PROTOCOL_VERSION = 1;
@@ -106,6 +107,10 @@ export interface Assignment {
   devices: string[];
   /** What the target can do from outside: `qmp-aer`, `device-del`, … */
   abilities: string[];
+  /** Bytes that a test may take; no limit if it is missing. */
+  memoryBytes?: number;
+  /** What the user allows the tests to do to this machine beyond using the devices. */
+  allowed: Risk[];
   /** A file, or a device's memory, in which the worker's last calls outlive it. */
   blackBox: { path: string; size: number };
 }

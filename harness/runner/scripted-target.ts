@@ -29,6 +29,7 @@ export class ScriptedTarget implements Target {
     roles: {},
     devices: [],
     abilities: [],
+    allowed: [],
     blackBox: { path: '', size: 0 },
   };
   /** What each session was given, in order. */

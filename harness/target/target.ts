@@ -46,7 +46,7 @@ export interface Target {
   /** Facts for the report's environment: machine, kernel, QEMU version, accelerator, command line. */
   describe(): Record<string, string>;
   /** Roles, abilities and mode that this target adds to every assignment. */
-  readonly assignment: Pick<Assignment, 'mode' | 'roles' | 'devices' | 'abilities' | 'blackBox'>;
+  readonly assignment: Omit<Assignment, 'type' | 'protocol' | keyof Work>;
   /** Factor on every time limit: slow emulation, debug kernels. */
   readonly timeoutScale: number;
   start(work: Work, handlers: SessionHandlers): Promise<Session>;

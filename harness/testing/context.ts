@@ -10,6 +10,8 @@ import { Group } from '../vfio/group.ts';
 import { Iommufd } from '../vfio/iommufd.ts';
 import type { Mapping, Region } from '../vfio/region.ts';
 import { bindForTest, functionInRole } from './machine.ts';
+import { require } from './requirement.ts';
+import { dmaMemory } from './requirements.ts';
 import type { Teardown } from './teardown.ts';
 
 /** A device of a test with all that leads to it. */
@@ -156,8 +158,9 @@ export class TestContext {
     return device;
   };
 
-  /** Memory for DMA; freed after the test. */
+  /** Memory for DMA; freed after the test, which is skipped if this user may not pin as much. */
   readonly memory = (options: MemoryOptions): DmaMemory => {
+    require(dmaMemory(options.size));
     const memory = DmaMemory.allocate(options);
     this.defer(() => memory.free());
     return memory;

@@ -1,8 +1,9 @@
+import type { Risk } from '../protocol/risks.ts';
 import { kernelAtLeast } from '../kernel/version.ts';
 import { ANY } from './machine.ts';
 import { currentSuiteFile, type Case } from './registry.ts';
 import type { Requirement } from './requirement.ts';
-import { deviceRole } from './requirements.ts';
+import { consent, deviceRole } from './requirements.ts';
 
 /** Milliseconds that a test may take before the supervisor calls it hung. */
 const DEFAULT_TIMEOUT_MS = 60_000;
@@ -28,9 +29,17 @@ export interface TestOptions {
   /** Roles of further devices that the test opens by name. */
   uses?: readonly string[];
   needs?: readonly Requirement[];
+  /** What it does beyond using its device; a test that covers the hot reset does that. */
+  risks?: readonly Risk[];
   /** Kernel messages that the test provokes and that must not fail it. */
   provokes?: readonly RegExp[];
   timeoutMs?: number;
+}
+
+/** Consents that a test needs on a real machine. */
+function risksOf({ risks = [], covers = [] }: TestOptions): Risk[] {
+  const resets = covers.some((item) => /^VFIO_DEVICE_PCI_HOT_RESET\b/.test(String(item)));
+  return [...new Set<Risk>([...risks, ...(resets ? (['hot-reset'] as const) : [])])];
 }
 
 /** A requirement on the kernel's version. */
@@ -63,6 +72,7 @@ function caseOf(id: string, title: string, options: TestOptions, role: string): 
   const requirements = [
     ...version(options),
     ...[...roles].map(deviceRole),
+    ...risksOf(options).map(consent),
     ...(options.needs ?? []),
   ];
   return {

@@ -84,9 +84,8 @@ export function runCase(
   const taint = brokenTaints().filter((name) => !taintBefore.includes(name));
 
   const outcome: Outcome = { status: 'pass', durationMs: elapsed(), skip: [], kernelLog: records };
-  if (thrown instanceof SkipError) {
-    return { ...outcome, status: 'skip', skip: thrown.reasons };
-  }
+  const lacking = lackingRight(thrown);
+  if (lacking !== null) return { ...outcome, status: 'skip', skip: lacking };
   const runs = recorder.take();
   closeLeftovers(before, after);
   onRecorded(runs);
@@ -126,6 +125,14 @@ export function runCase(
     });
   }
   return outcome;
+}
+
+/** Why a test could not be run by this user, or null: a file that only root may use is no verdict. */
+function lackingRight(error: unknown): string[] | null {
+  if (error instanceof SkipError) return error.reasons;
+  const { code, path } = (error ?? {}) as NodeJS.ErrnoException;
+  const isDenied = path !== undefined && (code === 'EACCES' || code === 'EPERM');
+  return isDenied && process.getuid?.() !== 0 ? [`it needs root: ${path}`] : null;
 }
 
 /** An assertion or a refusal of the kernel's is a verdict about it; anything else is our own trouble. */

@@ -49,7 +49,7 @@ export function fuzz<Run>(id: string, title: string, options: FuzzOptions<Run>):
   const fuzzer = options as unknown as DeclaredFuzzer;
   const idOf = (role: string) => (options.devices ? `${id}@${role}` : id);
   for (const name of options.devices?.map(idOf) ?? [id]) declared.set(name, fuzzer);
-  test(id, title, options, (context) => {
+  test(id, title, { ...options, risks: ['fuzz', ...(options.risks ?? [])] }, (context) => {
     const name = idOf(context.role);
     const suspect = onStage(context, fuzzer, (stage) => {
       for (const { file, text } of corpusOf(id)) {

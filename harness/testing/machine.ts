@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import type { Assignment } from '../protocol/events.ts';
+import type { Risk } from '../protocol/risks.ts';
 import { bindTo, endpointsOfGroup } from '../pci/binding.ts';
 import { PciFunction, functionAt } from '../pci/topology.ts';
 import { kindOf } from '../devices/catalog.ts';
@@ -7,11 +8,15 @@ import { kindOf } from '../devices/catalog.ts';
 /** The default role of every test: whichever device the machine offers. */
 export const ANY = 'any';
 
-let assignment: Pick<Assignment, 'mode' | 'roles' | 'devices' | 'abilities'> = {
+let assignment: Pick<
+  Assignment,
+  'mode' | 'roles' | 'devices' | 'abilities' | 'allowed' | 'memoryBytes'
+> = {
   mode: 'local',
   roles: {},
   devices: [],
   abilities: [],
+  allowed: [],
 };
 
 /** Tells the tests what machine they run on; called once by the worker. */
@@ -24,6 +29,16 @@ export function setMachine(given: typeof assignment): void {
 /** Whether the tests own the whole machine and may rebind any device. */
 export function ownsMachine(): boolean {
   return assignment.mode === 'vm';
+}
+
+/** Bytes of memory that a test may take. */
+export function memoryLimit(): number {
+  return assignment.memoryBytes ?? Infinity;
+}
+
+/** Whether the user has consented to this. */
+export function isAllowed(risk: Risk): boolean {
+  return assignment.allowed.includes(risk);
 }
 
 /** Whether the outside can do this for a test: `hmp`, `device_del`, … */

@@ -1,12 +1,14 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_PROBE } from '../abi/vfio.ts';
 import { canFailAllocations } from '../kernel/fault-injection.ts';
+import { pinnableBytes } from '../kernel/memory-accounting.ts';
 import { isUnloadable, moduleAvailable } from '../kernel/modules.ts';
 import { tellsPageFlags } from '../kernel/page-flags.ts';
 import type { Device } from '../vfio/device.ts';
 import { NEEDS } from '../protocol/needs.ts';
 import { kernelAtLeast } from '../kernel/version.ts';
-import { ANY, functionInRole, hasAbility, ownsMachine } from './machine.ts';
+import { RISKS, type Risk } from '../protocol/risks.ts';
+import { ANY, functionInRole, hasAbility, isAllowed, memoryLimit, ownsMachine } from './machine.ts';
 import type { Requirement } from './requirement.ts';
 
 /** A device in a role. */
@@ -26,11 +28,34 @@ export const OWN_MACHINE: Requirement = {
   missing: () => (ownsMachine() ? null : 'it rebinds devices: runs in the VM only'),
 };
 
+/** The user's consent to what reaches beyond the device; in the VM it is given. */
+export function consent(risk: Risk): Requirement {
+  return {
+    name: NEEDS.consent(risk),
+    missing: () => (isAllowed(risk) ? null : `${RISKS[risk]}; allow it by --allow ${risk}`),
+  };
+}
+
 /** Something that only the outside of the guest can do. */
 export function ability(name: string): Requirement {
   return {
     name: NEEDS.outside(name),
     missing: () => (hasAbility(name) ? null : `the target cannot do '${name}' from outside`),
+  };
+}
+
+/** Memory for DMA, which is taken and pinned. */
+export function dmaMemory(bytes: number): Requirement {
+  const mebibytes = (value: number) => `${Math.ceil(value / 2 ** 20)} MiB`;
+  return {
+    name: `${mebibytes(bytes)} of memory`,
+    missing: () => {
+      if (bytes > memoryLimit())
+        return `it takes ${mebibytes(bytes)}, --memory is ${mebibytes(memoryLimit())}`;
+      return bytes <= pinnableBytes()
+        ? null
+        : `it pins ${mebibytes(bytes)}, this user may lock ${mebibytes(pinnableBytes())} (ulimit -l)`;
+    },
   };
 }
 

@@ -5,11 +5,18 @@ import { playOnMachine } from './bare-metal/rig.ts';
 import { readResults, resultsFolder } from './vfio-conformance.ts';
 
 const MINUTE = 60_000;
+/** Samples; `npm run test:kills` asks for 200 and 50. */
+const KILLS = Number(process.env['VFIO_CONFORMANCE_KILLS'] ?? 3);
+const POWER_CUTS = Number(process.env['VFIO_CONFORMANCE_POWER_CUTS'] ?? 1);
+/** For one of them with all that belongs to it, on a machine that has much else to do. */
+const ROUND_MS = 2 * MINUTE;
+
+const limit = (rounds: number): number => 10 * MINUTE + rounds * ROUND_MS;
 
 describe('a run on the devices of a machine', () => {
   it('tests them, gives them back and leaves disk and network alone', async () => {
     const folder = resultsFolder();
-    const { problems, outputs } = await playOnMachine('whole device.info', folder, 15 * MINUTE);
+    const { problems, outputs } = await playOnMachine('whole device.info', folder, limit(0));
     expect(outputs['devices']).toContain('in use: vda is mounted at /mnt');
     expect(outputs['devices']).toMatch(/in use: eth\d has the address 10\.0\.2\.15/);
     expect(outputs['run']).toContain('exit code 0');
@@ -18,5 +25,52 @@ describe('a run on the devices of a machine', () => {
     expect(summary.pass).toBeGreaterThan(10);
     expect(problems).toEqual([]);
     expect(readFileSync(join(folder, 'console.log'), 'latin1')).not.toMatch(/Oops|WARNING:/);
+  });
+
+  it('needs no root for devices whose group the user owns, and skips what needs more', async () => {
+    const { problems, outputs } = await playOnMachine('unprivileged', resultsFolder(), limit(0));
+    expect(outputs['run']).toContain('exit code 0');
+    expect(outputs['run']).toMatch(/it needs root: \/sys\/bus\/pci/);
+    expect(outputs['run']).toMatch(/this user may lock/);
+    expect(outputs['foreign']).toMatch(/only root can give .* to vfio-pci/);
+    expect(problems).toEqual([]);
+  });
+});
+
+describe('the machine is as it was before', () => {
+  it(
+    `after a run was killed, ${KILLS} times`,
+    async () => {
+      const played = await playOnMachine(`kills ${KILLS}`, resultsFolder(), limit(KILLS));
+      process.stdout.write(`${played.rounds} kills, ${played.hits} while devices were taken\n`);
+      expect(played.problems).toEqual([]);
+      expect(played.rounds).toBe(KILLS);
+    },
+    limit(KILLS),
+  );
+
+  it(
+    `after a power cut, ${POWER_CUTS} times`,
+    async () => {
+      const played = await playOnMachine(
+        `power-cuts ${POWER_CUTS}`,
+        resultsFolder(),
+        limit(POWER_CUTS),
+      );
+      process.stdout.write(`${played.rounds} power cuts, ${played.hits} plans survived\n`);
+      expect(played.problems).toEqual([]);
+      expect(played.rounds).toBe(POWER_CUTS);
+    },
+    limit(POWER_CUTS),
+  );
+
+  it('after memory or disk space has run out', async () => {
+    const { problems, outputs } = await playOnMachine('shortages', resultsFolder(), limit(5));
+    expect(problems).toEqual([]);
+    expect(outputs['full results']).toMatch(/nothing more can be written.*ENOSPC.*exit code 3/s);
+    for (const line of outputs['journal']!.trim().split('\n'))
+      expect(() => JSON.parse(line) as unknown, line).not.toThrow();
+    expect(outputs['closed results']).toMatch(/no results can be written.*exit code 2/s);
+    expect(outputs['no room for the plan']).toMatch(/nothing was touched.*exit code 3/s);
   });
 });

@@ -27,7 +27,8 @@ import { RUN_OPTIONS, checkRunArguments, type RunArguments } from '../run-option
 import { listBenches } from '../test-list.ts';
 import { THRESHOLD_OPTION, checkThreshold } from '../threshold.ts';
 
-const { machine, modules, append, device, yes, force, results, quiet } = RUN_OPTIONS;
+const { machine, modules, append, device, yes, force, allow, nice, memory, results, quiet } =
+  RUN_OPTIONS;
 
 const METHOD_GROUP = 'The method:';
 
@@ -56,6 +57,9 @@ const BENCH_OPTIONS = {
   device,
   yes,
   force,
+  allow,
+  nice,
+  memory,
   'timeout-scale': RUN_OPTIONS['timeout-scale'],
   results,
   quiet,

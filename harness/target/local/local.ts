@@ -11,6 +11,7 @@ import {
   type LastCalls,
   type WorkerEvent,
 } from '../../protocol/events.ts';
+import type { Risk } from '../../protocol/risks.ts';
 import { BLACK_BOX_SIZE, createBlackBox, readLastCalls } from '../black-box.ts';
 import { spawnDependent } from '../death.ts';
 import { onLines } from '../lines.ts';
@@ -27,6 +28,10 @@ import { takeDevices, type TakeOptions } from './taking.ts';
 
 /** What `vfio-conformance run --device` lets the user choose. */
 export interface LocalOptions extends TakeOptions {
+  /** What the tests may do to this machine beyond using the devices. */
+  allowed: Risk[];
+  /** Bytes that a test may take. */
+  memoryBytes?: number;
   /** The worker's own output goes to `console.log` here. */
   resultsDir: string;
 }
@@ -44,7 +49,15 @@ export async function prepareLocal(options: LocalOptions): Promise<Target> {
   const taken = await takeDevices(options);
   const devices = taken.bdfs;
   const blackBox = { path: join(options.resultsDir, 'black-box'), size: BLACK_BOX_SIZE };
-  const assignment = { mode: 'local' as const, roles: {}, devices, abilities: [], blackBox };
+  const assignment = {
+    mode: 'local' as const,
+    roles: {},
+    devices,
+    abilities: [],
+    allowed: options.allowed,
+    memoryBytes: options.memoryBytes,
+    blackBox,
+  };
   return {
     name: 'local',
     timeoutScale: 1,

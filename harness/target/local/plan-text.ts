@@ -1,5 +1,5 @@
 import { readText } from './files.ts';
-import type { Choice } from './choose-devices.ts';
+import { isRoot, type Choice } from './choose-devices.ts';
 import { VFIO_PCI } from './device-state.ts';
 import { PLAN_FOLDER } from './plan-store.ts';
 
@@ -25,8 +25,9 @@ export function describePlan({ named, members, forced }: Choice): string {
   return lines.join('\n');
 }
 
-/** The soft limit of RLIMIT_MEMLOCK, in words. */
+/** The soft limit of RLIMIT_MEMLOCK, in words; root may exceed it. */
 function lockedMemoryLimit(): string {
+  if (isRoot()) return 'unlimited';
   const soft = /^Max locked memory\s+(\S+)/m.exec(readText('/proc/self/limits'))?.[1];
   return soft === undefined || soft === 'unlimited'
     ? 'unlimited'

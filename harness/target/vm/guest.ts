@@ -23,6 +23,7 @@ import { encodeLine, PROTOCOL_VERSION, type LastCalls } from '../../protocol/eve
 import { BLACK_BOX_SIZE, createBlackBox, readLastCalls } from '../black-box.ts';
 import { laneSuffix } from '../lanes.ts';
 import { UnsupportedError } from '../errors.ts';
+import { RISK_NAMES } from '../../protocol/risks.ts';
 import { onLines } from '../lines.ts';
 import type { Reply, Session, SessionEnd, SessionHandlers, Target, Work } from '../target.ts';
 import { parseWorkerLine } from '../worker-line.ts';
@@ -124,6 +125,7 @@ class VmTarget implements Target {
       roles: rolePaths(machine),
       devices: [],
       abilities: VM_ABILITIES,
+      allowed: RISK_NAMES,
       blackBox: { path: BLACK_BOX_IN_GUEST, size: BLACK_BOX_SIZE },
     };
   }

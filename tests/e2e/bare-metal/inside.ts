@@ -1,5 +1,13 @@
-import { closeSync, existsSync, fsyncSync, openSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { restoreLeftovers } from '../../../harness/target/local/leftovers.ts';
 import { bringUp, byId, changes, DISK, sh, snapshot, type Snapshot } from './machine.ts';
@@ -12,6 +20,7 @@ const results = process.env['RESULTS'] ?? '/tmp';
 const outcome: Outcome = { rounds: 0, hits: 0, problems: [], outputs: {} };
 /** Of so many rounds one kills what restores, too, and restores by the command. */
 const RESTORE_EVERY = 5;
+const NOBODY = 65534;
 /** What a power cut must not take: the rounds so far, and how the machine was at first. */
 const MEMORY = join(DISK, 'memory.json');
 
@@ -99,6 +108,28 @@ async function powerCuts(rounds: number): Promise<void> {
   await sleep(60_000);
 }
 
+/** A user who owns the group of a device that is with vfio-pci already, and root no more. */
+async function unprivileged(): Promise<void> {
+  const device = byId('1234:11e8');
+  sh('modprobe vfio-pci');
+  writeFileSync(`/sys/bus/pci/devices/${device}/driver_override`, 'vfio-pci');
+  writeFileSync('/sys/bus/pci/drivers_probe', device);
+  const group = basename(readlinkSync(`/sys/bus/pci/devices/${device}/iommu_group`));
+  sh(`chown ${NOBODY} /dev/vfio/${group} && chmod 666 /dev/vfio/vfio`);
+  sh(`mkdir -p /tmp/nobody && chown ${NOBODY} /tmp/nobody`);
+  // A checkout in the home of root is closed to others.
+  for (let path = process.cwd(); path !== '/'; path = dirname(path)) sh(`chmod a+rx ${path}`);
+  const before = snapshot();
+  const user = ['--reuid', String(NOBODY), '--regid', String(NOBODY), '--clear-groups'];
+  const tests = ['device.info', 'device.config', 'container.map-dma', 'container.large'];
+  const run = ['dist/cli.mjs', 'run', ...tests, '--device', device, '--yes'];
+  const args = [...user, process.execPath, ...run, '--results', '/tmp/nobody/run'];
+  outcome.outputs['run'] = await outputOf(start('setpriv', args, { HOME: '/tmp/nobody' }));
+  const foreign = [...user, process.execPath, 'dist/cli.mjs', 'run', '--device', byId('8086:10d3')];
+  outcome.outputs['foreign'] = await outputOf(start('setpriv', foreign, { HOME: '/tmp/nobody' }));
+  compare('after the run of a user', before);
+}
+
 /** Takes memory and disk space away from the run. */
 async function shortages(): Promise<void> {
   const before = snapshot();
@@ -174,5 +205,6 @@ if (scenario === 'whole') await whole(args);
 else if (scenario === 'kills') await kills(Number(args[0]));
 else if (scenario === 'power-cuts') await powerCuts(Number(args[0]));
 else if (scenario === 'shortages') await shortages();
+else if (scenario === 'unprivileged') await unprivileged();
 else throw new Error(`no scenario ${scenario}`);
 report();

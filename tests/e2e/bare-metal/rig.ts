@@ -35,6 +35,7 @@ export async function playOnMachine(
 ): Promise<Outcome> {
   mkdirSync(folder, { recursive: true });
   const entry = 'tests/e2e/bare-metal/inside.ts';
+  await build();
   await build([{ entry, outfile: INSIDE }, worker('tests/e2e/bare-metal/suites', WORKER)]);
   const target = await prepareVm(
     {
