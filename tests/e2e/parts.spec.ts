@@ -1,7 +1,8 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { JOURNAL_FILE, readJournal } from '../../reports/journal.ts';
+import { findRuns } from '../../reports/runs.ts';
 import { readResults, resultsFolder, start } from './vfio-conformance.ts';
 
 const SOME = ['container.api-version', 'container.check-extension', 'group.status'];
@@ -55,5 +56,22 @@ describe('a run whose supervisor is killed', () => {
     expect(journal.slice(0, before.length)).toEqual(before);
     const ended = journal.flatMap((line) => (line.type === 'test-end' ? [line.id] : []));
     expect(ended).toEqual(readResults(folder).tests.map(({ id }) => id));
+  });
+});
+
+describe('a matrix', () => {
+  it('leaves a run of each kernel and machine, and one page of all', async () => {
+    const folder = resultsFolder();
+    const machines = ['--machine', 'default', '--machine', 'virtio-iommu'];
+    const { code, output } = await start(['matrix', SOME[0]!, ...machines, '--results', folder])
+      .finished;
+    expect(code, output).toBe(0);
+    expect(existsSync(join(folder, 'report.html'))).toBe(true);
+    const runs = findRuns([folder]).map(({ results }) => results);
+    expect(runs.map(({ run }) => run.machine).sort()).toEqual(['default', 'virtio-iommu']);
+    for (const { run, tests } of runs) {
+      expect(run.outcome).toBe('finished');
+      expect(tests.length).toBeGreaterThan(0);
+    }
   });
 });
