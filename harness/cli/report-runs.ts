@@ -9,9 +9,9 @@ import { writePage } from './html-page.ts';
 /** Writes the page of the runs below a directory and says how they went, to whoever reads the output and to CI. */
 export async function reportRuns(runs: readonly FoundRun[], directory: string): Promise<void> {
   await writePage(join(directory, HTML_FILE), { runs });
-  process.stdout.write(renderRuns(runs, directory, colorsFor(process.stdout)));
   tellCi(
     runs.map(({ results }) => results),
     process.stdout,
   );
+  process.stdout.write(renderRuns(runs, directory, colorsFor(process.stdout)));
 }

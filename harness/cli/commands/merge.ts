@@ -45,8 +45,8 @@ export const merge: CommandModule<object, MergeArguments> = {
     const [only] = results;
     if (results.length === 1 && only) {
       await writeOwnPage({ results: only, directory: out });
-      process.stdout.write(renderSummary(only, out, colorsFor(process.stdout)));
       tellCi(results, process.stdout);
+      process.stdout.write(renderSummary(only, out, colorsFor(process.stdout)));
     } else {
       await reportRuns(findRuns([out]), out);
     }

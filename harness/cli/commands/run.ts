@@ -66,8 +66,8 @@ export const run: CommandModule<object, Arguments> = {
           : await goOn(args, args.resume, audience);
       await writeOwnPage({ results, directory });
       display.close();
-      terminal.write(renderSummary(results, directory, colorsFor(terminal)));
       tellCi([results], terminal);
+      terminal.write(renderSummary(results, directory, colorsFor(terminal)));
       if (args.ktap) process.stdout.write(readKtap(directory));
       // It is set already if devices could not be given back.
       process.exitCode ||= results.run.exitCode;

@@ -1,4 +1,5 @@
 import {
+  createColumnHelper,
   createSortedRowModel,
   metaHelper,
   rowSortingFeature,
@@ -25,3 +26,17 @@ export type Features = typeof features;
 // A table's columns have values of different types.
 // eslint-disable-next-line @typescript-eslint/no-explicit-any
 export type Columns<Row extends object> = readonly ColumnDef<Features, Row, any>[];
+
+/** The column that says which run a row is of, if there are several. */
+export function runColumns<Row extends { run: number }>(names: readonly string[]) {
+  if (names.length === 1) return [];
+  const helper = createColumnHelper<Features, Row>();
+  return [
+    helper.accessor(({ run }) => names[run] ?? '', {
+      id: 'run',
+      header: 'Kernel',
+      sortFn: 'alphanumeric',
+      meta: { width: '190px', class: 'c-run' },
+    }),
+  ];
+}

@@ -4,10 +4,11 @@ import type { LatencySummary } from '../../../bench-results.ts';
 import { latency } from '../../../bench/table.ts';
 import { count } from '../../../text.ts';
 import { intervalText, type BenchRow } from '../bench-model.ts';
+import { SearchField } from '../choices.tsx';
 import { DataTable } from '../data-table.tsx';
 import { useReport } from '../report.ts';
 import { StatusBadge } from '../status.tsx';
-import type { Features } from '../table-features.ts';
+import { runColumns, type Features } from '../table-features.ts';
 import { useShortcuts } from '../use-shortcuts.ts';
 import { BenchDossier } from './bench-dossier.tsx';
 
@@ -35,14 +36,7 @@ export function BenchTable({ rows, names }: Props) {
     <div class="split">
       <section class="list" aria-label="Benchmarks">
         <div class="toolbar">
-          <input
-            ref={search}
-            type="search"
-            placeholder="Search benchmarks"
-            aria-label="Search benchmarks"
-            value={route.params['q'] ?? ''}
-            onInput={(event) => choose({ q: event.currentTarget.value })}
-          />
+          <SearchField label="Search benchmarks" input={search} />
           <span class="count" role="status">
             {shown.length === rows.length
               ? count(rows.length, 'benchmark')
@@ -83,16 +77,7 @@ function columnsFor(names: readonly string[]) {
       sortFn: 'alphanumeric',
       meta: { class: 'c-id' },
     }),
-    ...(names.length > 1
-      ? [
-          helper.accessor(({ run }) => names[run] ?? '', {
-            id: 'run',
-            header: 'Kernel',
-            sortFn: 'alphanumeric',
-            meta: { width: '180px', class: 'c-run' },
-          }),
-        ]
-      : []),
+    ...runColumns<BenchRow>(names),
     ...FIGURES.map(figure),
     helper.accessor(({ bench }) => bench.summary?.intervals.p50[0] ?? -1, {
       id: 'interval',

@@ -3,6 +3,7 @@ import { useMemo } from 'preact/hooks';
 import type { Status } from '../../../../harness/protocol/events.ts';
 import type { CoverageRow } from '../../../coverage.ts';
 import { count } from '../../../text.ts';
+import { isChosen, SearchField, Toggle } from '../choices.tsx';
 import { DataTable } from '../data-table.tsx';
 import { useReport } from '../report.ts';
 import { formatRoute } from '../route.ts';
@@ -17,7 +18,7 @@ interface ItemRow extends CoverageRow {
 
 /** Which uAPI items the tests of these runs cover, how those ended, and what no test covers. */
 export function CoverageView() {
-  const { data, rows, route, choose } = useReport();
+  const { data, rows, route } = useReport();
   const items = useMemo((): ItemRow[] => {
     const ends = new Map<string, Status[]>();
     for (const { test } of rows) ends.set(test.id, [...(ends.get(test.id) ?? []), test.status]);
@@ -29,7 +30,7 @@ export function CoverageView() {
     }));
   }, [data, rows]);
   const text = (route.params['q'] ?? '').toLowerCase();
-  const gaps = route.params['gaps'] === '1';
+  const gaps = isChosen(route.params, 'gaps');
   const shown = useMemo(
     () =>
       items.filter(
@@ -42,21 +43,8 @@ export function CoverageView() {
   return (
     <>
       <div class="toolbar">
-        <input
-          type="search"
-          placeholder="Search items"
-          aria-label="Search uAPI items"
-          value={route.params['q'] ?? ''}
-          onInput={(event) => choose({ q: event.currentTarget.value })}
-        />
-        <label>
-          <input
-            type="checkbox"
-            checked={gaps}
-            onChange={(event) => choose({ gaps: event.currentTarget.checked ? '1' : '' })}
-          />{' '}
-          only what these runs did not test
-        </label>
+        <SearchField label="Search uAPI items" />
+        <Toggle param="gaps" label="only what these runs did not test" />
         <span class="count" role="status">
           {sentence(items)}
         </span>

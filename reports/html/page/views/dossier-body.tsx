@@ -8,13 +8,14 @@ import { formatRoute } from '../route.ts';
 /** What is known about a test's result, what matters most first. */
 export function DossierBody({ test }: { test: TestResult }) {
   const { failure } = test;
+  const title = failureTitle(test);
   return (
     <>
       <p class="promise">{test.title}</p>
       {failure && (
         <section class={`verdict s-${test.status}`}>
-          <h3>{failureTitle(test)}</h3>
-          <p class="message">{failure.message}</p>
+          <h3>{title}</h3>
+          {failure.message !== title && <p class="message">{failure.message}</p>}
           <Answers expected={failure.expected} observed={failure.observed} />
           {failure.hints.map((hint) => (
             <p key={hint} class="hint">

@@ -1,6 +1,7 @@
 import type { RefObject } from 'preact';
 import { useMemo } from 'preact/hooks';
 import type { Status } from '../../../../harness/protocol/events.ts';
+import { SearchField } from '../choices.tsx';
 import { countFacet, writeFilters, type Facet, type Filters } from '../filter.ts';
 import { GRAVITY } from '../model.ts';
 import { useReport } from '../report.ts';
@@ -19,14 +20,7 @@ export function FilterPanel({ filters, search }: Props) {
   const filtered = Object.values(filters).some((value) => value.length > 0);
   return (
     <aside class="filters" aria-label="Filters">
-      <input
-        ref={search}
-        type="search"
-        placeholder="Search tests and logs"
-        aria-label="Search in ids, promises, messages and kernel logs"
-        value={filters.text}
-        onInput={(event) => change({ text: event.currentTarget.value })}
-      />
+      <SearchField label="Search tests and logs" input={search} />
       <FacetList
         title="Status"
         facet="status"

@@ -2,6 +2,7 @@ import { createColumnHelper } from '@tanstack/preact-table';
 import { useMemo } from 'preact/hooks';
 import { historyOf, isSteady, type History } from '../../../history.ts';
 import { count } from '../../../text.ts';
+import { isChosen, SearchField, Toggle } from '../choices.tsx';
 import { DataTable } from '../data-table.tsx';
 import { GRAVITY } from '../model.ts';
 import { useReport } from '../report.ts';
@@ -13,10 +14,10 @@ type HistoryRow = History['tests'][number];
 
 /** Test × run: how each test ended on each kernel, flakes with their rate. */
 export function MatrixView() {
-  const { data, names, route, choose } = useReport();
+  const { data, names, route } = useReport();
   const { tests } = useMemo(() => historyOf(data.runs), [data]);
   const columns = useMemo(() => columnsFor(names, tests), [names, tests]);
-  const all = route.params['all'] === '1';
+  const all = isChosen(route.params, 'all');
   const text = (route.params['q'] ?? '').toLowerCase();
   const shown = useMemo(
     () => tests.filter((test) => (all || !isSteady(test)) && test.id.toLowerCase().includes(text)),
@@ -25,21 +26,8 @@ export function MatrixView() {
   return (
     <>
       <div class="toolbar">
-        <input
-          type="search"
-          placeholder="Search tests"
-          aria-label="Search tests"
-          value={route.params['q'] ?? ''}
-          onInput={(event) => choose({ q: event.currentTarget.value })}
-        />
-        <label>
-          <input
-            type="checkbox"
-            checked={all}
-            onChange={(event) => choose({ all: event.currentTarget.checked ? '1' : '' })}
-          />{' '}
-          also the tests that ended alike everywhere
-        </label>
+        <SearchField label="Search tests" />
+        <Toggle param="all" label="also the tests that ended alike everywhere" />
         <span class="count" role="status">
           {shown.length} of {count(tests.length, 'test')}
         </span>

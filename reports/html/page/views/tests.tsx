@@ -7,7 +7,7 @@ import { findRow, gravity, type Row } from '../model.ts';
 import { useReport } from '../report.ts';
 import { formatRoute } from '../route.ts';
 import { StatusBadge } from '../status.tsx';
-import type { Features } from '../table-features.ts';
+import { runColumns, type Features } from '../table-features.ts';
 import { useShortcuts } from '../use-shortcuts.ts';
 import { Dossier } from './dossier.tsx';
 import { FilterPanel } from './filter-panel.tsx';
@@ -94,16 +94,7 @@ function columnsFor(names: readonly string[]) {
       sortFn: 'alphanumeric',
       meta: { class: 'c-title' },
     }),
-    ...(names.length > 1
-      ? [
-          helper.accessor(({ run }) => names[run] ?? '', {
-            id: 'run',
-            header: 'Kernel',
-            sortFn: 'alphanumeric',
-            meta: { width: '200px', class: 'c-run' },
-          }),
-        ]
-      : []),
+    ...runColumns<Row>(names),
     helper.accessor(({ test }) => test.durationMs, {
       id: 'duration',
       header: 'Time',
