@@ -138,7 +138,7 @@ function CostPlot({ family, unit, names, chosen }: CostPlotProps) {
     };
   }, [family, key, unit, names]);
   return (
-    <section class="plot-section">
+    <section class="plot-section half">
       <h2>
         {family.name} <span class="note">over {family.axis}</span>
       </h2>

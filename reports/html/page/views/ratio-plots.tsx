@@ -33,10 +33,10 @@ const ROW_HEIGHT = 18;
 const LETTER = 6.2;
 
 function RatioPlot({ title, comparison }: { title: string; comparison: BenchComparison }) {
-  const { operations, threshold, interleaved, warnings } = comparison;
+  const { operations, machine, threshold, interleaved, warnings } = comparison;
   const options = useMemo(() => {
     const limit = 1 + threshold / 100;
-    const sorted = operations.toSorted(
+    const sorted = [...operations, ...machine].toSorted(
       (a, b) =>
         VERDICT_ORDER.indexOf(a.verdict) - VERDICT_ORDER.indexOf(b.verdict) || b.ratio - a.ratio,
     );
@@ -78,14 +78,14 @@ function RatioPlot({ title, comparison }: { title: string; comparison: BenchComp
         tip(sorted, pointerY({ x: 'ratio', y: 'id', title: tipOf })),
       ],
     };
-  }, [operations, threshold]);
+  }, [operations, machine, threshold]);
   return (
     <section class="plot-section">
       <h2>{title}</h2>
       <p class="note">
         {count(operations.length, 'operation')};{' '}
         {interleaved ? 'round by round in turn' : 'one after the other'}; the band is the threshold
-        of {threshold} %
+        of {threshold} %; harness.* is the machine itself
       </p>
       <ul class="warnings">
         {warnings.map(({ text, next }) => (
