@@ -37,7 +37,7 @@ const ALWAYS = 'harness';
 const CONFIDENCE = 0.95;
 /** What `--quick` changes. */
 const QUICK = { rounds: 5, 'round-ms': 20, samples: 200, 'warm-up-ms': 2 };
-const FULL = { rounds: 10, 'round-ms': 50, samples: 500, 'warm-up-ms': 5 };
+const FULL = { rounds: 15, 'round-ms': 30, samples: 300, 'warm-up-ms': 3 };
 
 const number = (describe: string, defaultDescription: string) =>
   ({
