@@ -146,7 +146,8 @@ export const UNIT_WORDS: Record<CostUnit, string> = {
   interrupts: 'interrupt',
 };
 
-function unitCount({ units }: BenchResult, unit: CostUnit): number | undefined {
+/** How many of a unit a call handles; undefined if it makes no sense. */
+export function unitCount({ units }: BenchResult, unit: CostUnit): number | undefined {
   if (unit === 'call') return 1;
   const count = units[unit];
   return unit === 'bytes' && count !== undefined ? count / 2 ** 30 : count;

@@ -1,9 +1,7 @@
 import type { RefObject } from 'preact';
-import type { BenchResult } from '../../../bench-results.ts';
-import { latency } from '../../../bench/table.ts';
-import { count } from '../../../text.ts';
-import { intervalText, parameterText, type BenchRow } from '../bench-model.ts';
+import type { BenchRow } from '../bench-model.ts';
 import { useReport } from '../report.ts';
+import { BenchFigures } from './bench-figures.tsx';
 import { Distributions } from './distributions.tsx';
 import { Rounds } from './rounds.tsx';
 
@@ -50,64 +48,8 @@ export function BenchDossier({ row: { bench, run }, same, names, onClose, panel 
       </section>
       <section>
         <h3>Figures {names.length > 1 && <span class="note">{names[run]}</span>}</h3>
-        <Figures bench={bench} />
+        <BenchFigures bench={bench} />
       </section>
     </article>
-  );
-}
-
-function Figures({ bench }: { bench: BenchResult }) {
-  const { summary, fidelity, outliers, units } = bench;
-  const facts: [string, string][] = [
-    ['samples', count(bench.samples, 'sample')],
-    ...(summary
-      ? (
-          [
-            ['min', latency(summary.min)],
-            ['p50', `${latency(summary.p50)}  (${intervalText(summary.intervals.p50)})`],
-            ['p90', `${latency(summary.p90)}  (${intervalText(summary.intervals.p90)})`],
-            ['p99', `${latency(summary.p99)}  (${intervalText(summary.intervals.p99)})`],
-            ['p99.9', latency(summary.p999)],
-            ['max', latency(summary.max)],
-            ['MAD', latency(summary.mad)],
-          ] as [string, string][]
-        ).concat(
-          Object.entries(units).map(([unit, n]) => [
-            `of ${n} ${unit}`,
-            `${latency(summary.p50 / n)} each`,
-          ]),
-        )
-      : []),
-    ...(bench.outlierCount > 0
-      ? [
-          [
-            'outliers',
-            `${bench.outlierCount}, the farthest ${outliers.map(({ ns }) => latency(ns)).join(', ')}`,
-          ] as [string, string],
-        ]
-      : []),
-    ...(fidelity
-      ? [
-          [
-            'in C',
-            `${latency(fidelity.p50)}, ratio ${fidelity.ratio.toFixed(3)}: ${fidelity.agrees ? 'agrees' : 'differs'}`,
-          ] as [string, string],
-        ]
-      : []),
-    ...Object.entries(bench.parameters).map(([name, value]): [string, string] => [
-      name,
-      parameterText(name, value),
-    ]),
-    ['file', bench.file],
-  ];
-  return (
-    <dl class="facts">
-      {facts.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
   );
 }
