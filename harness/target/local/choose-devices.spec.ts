@@ -131,6 +131,12 @@ describe('a device in use', () => {
       },
     ],
     [
+      'a container, perhaps',
+      /another network namespace/,
+      true,
+      () => link('../../../../bus/pci/drivers/e1000e', join(path(NIC), 'driver')),
+    ],
+    [
       'a serial console',
       /ttyS4 is a console/,
       true,

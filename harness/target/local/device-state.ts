@@ -1,4 +1,12 @@
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  readSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { SetupError } from '../errors.ts';
 import { linkName, namesIn, readText, tryReadText } from './files.ts';
@@ -8,6 +16,9 @@ const PCI = '/sys/bus/pci';
 /** What the kernel shows where no override is set. */
 const NO_OVERRIDE = '(null)';
 const IFF_UP = 1;
+/** PCI_COMMAND in config space. */
+const COMMAND = 4;
+const COMMAND_SIZE = 2;
 
 /**
  * Attributes that VFIO or a test may change and that are put back by writing the old text
@@ -60,11 +71,12 @@ export function captureState(bdf: string): DeviceState {
 
 /** What differs between a state and the one that it should be, in words. */
 export function differences(wanted: DeviceState, found: DeviceState): string[] {
-  const facts = ({ driver, driverOverride, numVfs, attributes, links }: DeviceState) => ({
+  const facts = ({ driver, driverOverride, numVfs, attributes, links, config }: DeviceState) => ({
     driver: driver ?? 'none',
     driver_override: driverOverride ?? 'none',
     sriov_numvfs: String(numVfs),
     ...attributes,
+    ...(driver === null && { command: config.slice(2 * COMMAND, 2 * (COMMAND + COMMAND_SIZE)) }),
     links: links.map(({ name, up, mtu }) => `${name} ${up ? 'up' : 'down'} mtu ${mtu}`).join(', '),
   });
   const is = facts(found) as Record<string, string>;
@@ -100,6 +112,7 @@ export function putBack(wanted: DeviceState): void {
   if (captureState(bdf).numVfs !== wanted.numVfs) putBackVfs(path, wanted.numVfs);
   for (const [name, text] of Object.entries(wanted.attributes))
     if (readText(join(path, name)) !== text) putBackAttribute(path, name, text);
+  if (wanted.driver === null) putBackCommand(path, wanted);
   for (const link of wanted.links) putBackLink(join(path, 'net', link.name), link);
 }
 
@@ -125,6 +138,19 @@ function rebind(bdf: string, driver: string | null): void {
       `${driver} did not take ${bdf}`,
       '`dmesg` may say why; `vfio-conformance restore` tries again to put everything back',
     );
+}
+
+/** Drivers set the command register up for themselves; without one it is as the firmware left it. */
+function putBackCommand(path: string, { config }: DeviceState): void {
+  const wanted = Buffer.from(config, 'hex').subarray(COMMAND, COMMAND + COMMAND_SIZE);
+  const fd = openSync(join(path, 'config'), 'r+');
+  try {
+    const found = Buffer.alloc(COMMAND_SIZE);
+    readSync(fd, found, 0, COMMAND_SIZE, COMMAND);
+    if (!found.equals(wanted)) writeSync(fd, wanted, 0, COMMAND_SIZE, COMMAND);
+  } finally {
+    closeSync(fd);
+  }
 }
 
 function putBackVfs(path: string, count: number): void {

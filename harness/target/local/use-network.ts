@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { classDevicesBelow, linkName, namesIn, readText } from './files.ts';
 import { loginAddress } from './login.ts';
 import { readMounts } from './mounts.ts';
+import type { PciFunction } from './pci-inventory.ts';
 import type { Roots, Use } from './use.ts';
 
 /** File systems whose data come over the network. */
@@ -10,12 +11,22 @@ const NETWORK_FILE_SYSTEMS = /^(nfs4?|cifs|smb3|ceph|glusterfs|fuse\.(sshfs|glus
 /** Block devices whose data come over the network. */
 const NETWORK_DISKS = ['class/iscsi_session', 'class/nvme-fabrics/ctl'];
 
+const NETWORK = '02';
+/** Drivers that hand a card on to programs and give it no interface. */
+const WITHOUT_INTERFACE = /^(vfio-pci|uio_pci_generic|igb_uio|pci-stub)$/;
+
 /** What uses the interfaces of a function. An address or a route makes an interface used. */
-export function networkUses(path: string, roots: Roots): Use[] {
+export function networkUses(one: PciFunction, path: string, roots: Roots): Use[] {
   const { sys, proc } = roots;
+  const links = classDevicesBelow(path, 'net', sys);
+  const { driver } = one;
+  if (links.length === 0 && one.class.startsWith(NETWORK))
+    return driver === null || WITHOUT_INTERFACE.test(driver)
+      ? []
+      : [{ what: `its interface may be in another network namespace`, forcible: true }];
   const login = loginAddress(proc);
   const remote = remoteStorage(roots);
-  return classDevicesBelow(path, 'net', sys).flatMap((link): Use[] => {
+  return links.flatMap((link): Use[] => {
     const folder = join(sys, 'class/net', link);
     const addresses = (networkInterfaces()[link] ?? [])
       .map(({ address }) => address)

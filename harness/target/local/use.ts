@@ -34,7 +34,7 @@ function usesOf(one: PciFunction, open: OpenNodes, roots: Roots): Use[] {
   const path = join(roots.sys, 'bus/pci/devices', one.bdf);
   return [
     ...blockUses(path, roots),
-    ...networkUses(path, roots),
+    ...networkUses(one, path, roots),
     ...consoleUses(path, roots),
     ...nodeUses(one, path, open, roots),
   ];

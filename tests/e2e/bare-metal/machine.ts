@@ -1,13 +1,16 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
+  closeSync,
   existsSync,
   lstatSync,
   mkdirSync,
+  openSync,
   readdirSync,
   readFileSync,
   readlinkSync,
   writeFileSync,
+  writeSync,
 } from 'node:fs';
 import { basename, join } from 'node:path';
 import { readMounts } from '../../../harness/target/local/mounts.ts';
@@ -40,6 +43,7 @@ export function bringUp(): void {
   for (const [device, attribute, text] of settings())
     writeFileSync(join(DEVICES, device, attribute), text);
   sh(`ifconfig ${linkOf(byId('8086:10c9'))} up mtu 1400`);
+  switchOff(byId('1234:11e8'));
 }
 
 /** Settings of spare devices that a run must not lose. */
@@ -50,6 +54,13 @@ function settings(): [device: string, attribute: string, text: string][] {
     [byId('1b36:0010'), 'reset_method', 'bus'],
     [byId('1234:11e8'), 'driver_override', 'pci-stub'],
   ];
+}
+
+/** As firmware leaves what it does not need: the device answers neither on memory nor on ports. */
+function switchOff(bdf: string): void {
+  const config = openSync(join(DEVICES, bdf, 'config'), 'r+');
+  writeSync(config, Buffer.from([0, 0]), 0, 2, 4);
+  closeSync(config);
 }
 
 /** The address of the first function with these ids. */
