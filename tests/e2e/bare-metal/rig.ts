@@ -15,9 +15,9 @@ const DISK_BYTES = 64 << 20;
 function ownDevices(disk: string): string[] {
   return [
     ...['-drive', `file=${disk},format=raw,if=none,id=disk`],
-    ...['-device', 'virtio-blk-pci,drive=disk,bus=pcie.0,addr=0x18'],
+    ...['-device', 'virtio-blk-pci,drive=disk,bus=pcie.0'],
     ...['-netdev', 'user,id=network,restrict=on'],
-    ...['-device', 'virtio-net-pci,netdev=network,bus=pcie.0,addr=0x19,romfile='],
+    ...['-device', 'virtio-net-pci,netdev=network,bus=pcie.0,romfile='],
     // A reset is a power cut: the machine comes up again.
     ...['-action', 'reboot=reset'],
   ];
