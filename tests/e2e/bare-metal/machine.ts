@@ -51,7 +51,7 @@ function settings(): [device: string, attribute: string, text: string][] {
   return [
     [byId('8086:10c9'), 'sriov_numvfs', '2'],
     [byId('8086:10d3'), 'power/control', 'auto'],
-    [byId('1b36:0010'), 'reset_method', 'bus'],
+    [byId('1b36:0010'), 'reset_method', lastResetMethod(byId('1b36:0010'))],
     [byId('1234:11e8'), 'driver_override', 'pci-stub'],
   ];
 }
@@ -61,6 +61,14 @@ function switchOff(bdf: string): void {
   const config = openSync(join(DEVICES, bdf, 'config'), 'r+');
   writeSync(config, Buffer.from([0, 0]), 0, 2, 4);
   closeSync(config);
+}
+
+/** The one that the kernel would try last, and alone if it is the only one left. */
+function lastResetMethod(bdf: string): string {
+  const methods = readFileSync(join(DEVICES, bdf, 'reset_method'), 'utf8')
+    .trim()
+    .split(' ');
+  return methods.at(-1)!;
 }
 
 /** The address of the first function with these ids. */
