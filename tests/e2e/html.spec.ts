@@ -226,6 +226,18 @@ describe('the HTML report', () => {
     await shown.close();
   });
 
+  it('names flakes with their rate', async () => {
+    const ids = ['irq.msi', 'irq.intx'];
+    const good = run('7.3.4', ids);
+    const runs = [good, good, run('7.3.4', ids, { 'irq.msi': failed('lost') })];
+    const { page: shown } = await openFile(browser, page('flakes', ...runs), '#/matrix');
+    expect(await shown.locator('tbody tr').count()).toBe(1);
+    expect(await shown.locator('.flake').textContent()).toBe('1 of 3 on 7.3.4 (default)');
+    await shown.getByLabel('also the tests that ended alike').check();
+    await soon(() => shown.locator('tbody tr').count()).toBe(2);
+    await shown.close();
+  });
+
   it('says which uAPI items the run tested', async () => {
     const results = run('7.3.4', ['device.reset'], { 'device.reset': failed('no reset') });
     const { page: shown } = await openFile(browser, page('uapi', results), '#/coverage');
