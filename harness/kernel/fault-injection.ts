@@ -1,24 +1,15 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { AT_FDCWD, O_RDWR } from '../abi/libc.ts';
 import { Program, type Ref } from '../shim/index.ts';
+import { DEBUGFS, debugfsHas } from './debugfs.ts';
 
-const DEBUGFS = '/sys/kernel/debug';
 const FAILSLAB = `${DEBUGFS}/failslab`;
 /** What the failing allocations are counted by, per thread (Documentation/fault-injection/fault-injection.rst). */
 const FAIL_NTH = '/proc/thread-self/fail-nth';
 
-function mountDebugfs(): void {
-  const program = new Program();
-  const name = program.data('debugfs');
-  program.syscall('mount', name, program.data(DEBUGFS), name, 0, 0);
-  program.run();
-}
-
 /** Whether allocations can be made to fail: CONFIG_FAILSLAB and its settings in debugfs. Root. */
 export function canFailAllocations(): boolean {
-  if (!existsSync(FAIL_NTH)) return false;
-  if (!existsSync(FAILSLAB)) mountDebugfs();
-  return existsSync(FAILSLAB);
+  return existsSync(FAIL_NTH) && debugfsHas('failslab');
 }
 
 /**

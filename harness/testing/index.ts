@@ -15,6 +15,8 @@ export { KernelLog } from '../kernel/kmsg.ts';
 export * from '../devices/interrupt-devices.ts';
 export * from '../kernel/fault-injection.ts';
 export * from '../kernel/interrupts.ts';
+export { DEBUGFS, debugfsHas } from '../kernel/debugfs.ts';
+export { VirtualMachine } from '../kernel/virtual-machine.ts';
 export { kernelAtLeast } from '../kernel/version.ts';
 export { lockedMemory } from '../kernel/memory-accounting.ts';
 export * from '../kernel/module-parameter.ts';
