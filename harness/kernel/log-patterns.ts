@@ -23,6 +23,7 @@ const COMPLAINTS: readonly RegExp[] = [
   /blocked for more than \d+ seconds/,
   /scheduling while atomic|sleeping function called from invalid context/,
   /refcount_t: /,
+  /Runtime PM usage count underflow/,
   /list_(add|del) corruption/,
   /ODEBUG: /,
   /Bad page state|Bad rss-counter|bad pte/i,
