@@ -7,7 +7,9 @@ import {
   VFIO_PCI_MSIX_IRQ_INDEX,
   bindTo,
   enableDevice,
+  eventually,
   expect,
+  runtimeStatus,
   scratchRegisters,
   setMemoryEnabled,
   test,
@@ -211,6 +213,36 @@ test(
     expect(device.region(0).read32(offset)).toBe(0);
     other.setContainer(container);
     expect(tryHotReset(device, [group.fd, other.fd])).toSucceed(0);
+  },
+);
+
+test(
+  'device.hot-reset.sleeping-sibling',
+  'a function that sleeps because nobody has it open keeps its configuration through the reset, and sleeps again',
+  {
+    covers: [VFIO_DEVICE_PCI_HOT_RESET],
+    source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_dev_set_pm_runtime_get()',
+    device: 'igb-multi-0',
+    uses: ['igb-multi-1'],
+  },
+  ({ device, group, openGroup, openDevice, bound, container }) => {
+    const sibling = bound('igb-multi-1');
+    const other = openGroup('igb-multi-1');
+    other.setContainer(container);
+    const asleep = () => runtimeStatus(sibling) === 'suspended';
+    const header = () => sibling.config().subarray(0, 0x40).toString('hex');
+    for (let round = 0; round < 2; round++) {
+      expect(eventually(asleep)).toBe(true);
+      const before = header();
+      expect(tryHotReset(device, [group.fd, other.fd])).toSucceed(0);
+      expect(eventually(asleep)).toBe(true);
+      expect(header()).toBe(before);
+    }
+    const opened = openDevice(other, sibling.bdf);
+    enableDevice(opened);
+    const { offset } = scratchRegisters('igb');
+    opened.region(0).write32(offset, 0x7788);
+    expect(opened.region(0).read32(offset)).toBe(0x7788);
   },
 );
 

@@ -196,6 +196,49 @@ test(
   },
 );
 
+test(
+  'group.parameters.latched-idle-d3',
+  'disable_idle_d3 keeps devices awake that are bound while it is set, and no others',
+  {
+    source: 'drivers/vfio/pci/vfio_pci.c vfio_pci_init_dev()',
+    device: 'e1000e',
+    since: '7.3',
+    needs: [OWN_MACHINE],
+  },
+  ({ pci, openFreshGroup, emptyContainer, openDevice, defer }) => {
+    const asleep = () => pci.attribute('power_state') === 'D3hot';
+    const use = () => {
+      const container = emptyContainer();
+      const group = openFreshGroup(pci.group!);
+      group.setContainer(container);
+      container.setIommu(VFIO_TYPE1v2_IOMMU);
+      const device = openDevice(group);
+      expect(device.config.read16(0)).toBe(pci.vendor);
+      device.close();
+      group.close();
+    };
+    const again = () => {
+      unbind(pci);
+      bindTo(pci, 'vfio-pci');
+    };
+    defer(again);
+    const restore = setModuleParameter('vfio_pci', 'disable_idle_d3', 'Y');
+    defer(restore);
+    use();
+    expect(eventually(asleep)).toBe(true);
+    again();
+    for (let round = 0; round < 2; round++) {
+      expect(eventually(asleep, 50)).toBe(false);
+      use();
+    }
+    restore();
+    use();
+    expect(eventually(asleep, 50)).toBe(false);
+    again();
+    expect(eventually(asleep)).toBe(true);
+  },
+);
+
 for (const disabled of [false, true]) {
   test(
     `group.parameters.${disabled ? 'disable-vga' : 'vga'}`,

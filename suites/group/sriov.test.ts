@@ -191,16 +191,16 @@ test(
   'vfio-pci takes no PF that has VFs already',
   {
     source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_register_device()',
-    ...NEEDS,
-    needs: [OWN_MACHINE, kernelModule('pci-pf-stub')],
+    device: 'nvme-vfs',
+    needs: [OWN_MACHINE, kernelModule('nvme')],
     provokes: [/Cannot bind to PF with SR-IOV enabled/, /probe .* failed with error -16/],
   },
   ({ pci, defer }) => {
-    loadModule('pci-pf-stub');
-    bindTo(pci, 'pci-pf-stub');
+    loadModule('nvme');
+    bindTo(pci, 'nvme');
     defer(() => {
       unbind(pci);
-      bindTo(pci, 'pci-pf-stub');
+      bindTo(pci, 'nvme');
       trySetVfs(pci, 0);
       bindTo(pci, 'vfio-pci');
     });

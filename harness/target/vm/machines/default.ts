@@ -93,6 +93,13 @@ export const TEST_DEVICES: MachineDevice[] = [
     device: 'nvme,serial=vectors,max_ioqpairs=1,msix_qsize=1025',
     role: 'many-vectors',
   },
+  // Its driver leaves the VFs behind when it goes.
+  port('19.0', {
+    at: '00.0',
+    device:
+      'nvme,serial=vfs,subsys=vfs,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2,max_ioqpairs=6,msix_qsize=4',
+    role: 'nvme-vfs',
+  }),
   // A root bus that the IOMMU leaves alone: no-IOMMU mode is for devices like these.
   {
     at: '18.0',
@@ -114,6 +121,8 @@ export const TEST_BACKENDS = [
   'memory-backend-ram,id=ivshmem,size=8M,share=on',
   '-object',
   'memory-backend-ram,id=cxl-memory,size=256M',
+  '-device',
+  'nvme-subsys,id=vfs',
   // Native hotplug: with ACPI's, bus and hot resets fail (the data link layer is never seen active).
   '-global',
   'ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off',
