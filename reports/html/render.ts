@@ -3,7 +3,7 @@ import { printable } from '../text.ts';
 import type { ReportData } from './data.ts';
 
 /** The script and the style of the page, as esbuild bundled them from `reports/html/page`. */
-export interface PageAssets {
+interface PageAssets {
   script: string;
   style: string;
 }

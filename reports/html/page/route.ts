@@ -1,6 +1,6 @@
 /** Where in the page one is, as the fragment of its address says: every view and test has a link. */
 
-export const VIEWS = ['overview', 'tests', 'matrix', 'compare', 'coverage', 'benchmarks'] as const;
+const VIEWS = ['overview', 'tests', 'matrix', 'compare', 'coverage', 'benchmarks'] as const;
 export type View = (typeof VIEWS)[number];
 
 export interface Route {
