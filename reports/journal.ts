@@ -179,3 +179,8 @@ export function readJournal(path: string): JournalLine[] {
   }
   return parsed;
 }
+
+/** Whether a journal is one of a run of tests: benchmarks and audits leave journals too. */
+export function holdsRun(lines: readonly JournalLine[]): boolean {
+  return lines.some(({ type }) => type === 'run-begin');
+}

@@ -13,7 +13,7 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { UsageError } from '../harness/target/errors.ts';
 import { DOSSIERS, writeDossiers } from './dossier.ts';
-import { JOURNAL_FILE, readJournal } from './journal.ts';
+import { holdsRun, JOURNAL_FILE, readJournal } from './journal.ts';
 import { renderJunit } from './junit.ts';
 import { renderKernelLog } from './kernel-log.ts';
 import { renderKtap } from './ktap.ts';
@@ -129,7 +129,14 @@ export function readResults(directory: string): RunResults {
       'name a directory that `vfio-conformance run` has written, `results/latest` for instance',
     );
   }
-  return reduceJournal(readJournal(journal));
+  const lines = readJournal(journal);
+  if (!holdsRun(lines)) {
+    throw new UsageError(
+      `${directory} holds no run of tests`,
+      'name a directory of `run`; those of benchmarks and audits have another form',
+    );
+  }
+  return reduceJournal(lines);
 }
 
 export function readKtap(directory: string): string {

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from '../harness/target/errors.ts';
-import { JOURNAL_FILE, readJournal } from './journal.ts';
+import { holdsRun, JOURNAL_FILE, readJournal } from './journal.ts';
 import { reduceJournal } from './reduce.ts';
 import type { FoundRun } from './results.ts';
 
@@ -14,8 +14,7 @@ export function findRuns(paths: readonly string[]): FoundRun[] {
   return resultsDirectories(paths)
     .flatMap((directory) => {
       const lines = readJournal(join(directory, JOURNAL_FILE));
-      const isRun = lines.some(({ type }) => type === 'run-begin');
-      return isRun ? [{ directory, results: reduceJournal(lines) }] : [];
+      return holdsRun(lines) ? [{ directory, results: reduceJournal(lines) }] : [];
     })
     .sort((a, b) => a.results.run.started.localeCompare(b.results.run.started));
 }

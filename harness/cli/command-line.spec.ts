@@ -1,9 +1,26 @@
+import { mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { Journal, JOURNAL_FILE, type JournalEvent } from '../../reports/journal.ts';
+import { sampleBegin } from '../../reports/samples.ts';
 import { commandLine } from './command-line.ts';
 import { joinDashValues } from './dash-values.ts';
 import { runInvocation, shellWord } from './program.ts';
 import { recordedOptions } from './recorded-options.ts';
 import { rerunOptions, runCommand, type RunArguments } from './run-options.ts';
+
+/** A results directory of these events. */
+function directoryOf(...events: JournalEvent[]): string {
+  const directory = mkdtempSync(join(tmpdir(), 'vfio-conformance-usage-'));
+  const journal = new Journal(join(directory, JOURNAL_FILE));
+  for (const event of events) journal.append(event);
+  journal.close();
+  return directory;
+}
+
+const RUN = directoryOf(sampleBegin([]));
+const NO_RUN = directoryOf({ type: 'bye' });
 
 const complaint = async (...args: string[]): Promise<string> => {
   try {
@@ -39,6 +56,12 @@ describe('command line', () => {
     ['no command of a command', ['expectations'], /not enough|which command/i],
     ['two forms of one report', ['report', '/', '--mail', '--ktap'], /exclude each other/],
     ['a folder that is no dossier', ['report', '--mail', '/'], /not a dossier/],
+    [
+      'a place for a page that is none',
+      ['report', RUN, '--html', '--output', '/no/x'],
+      /no folder/,
+    ],
+    ['a journal without a run', ['report', NO_RUN], /holds no run of tests/],
     ['a folder that is no results directory', ['report', '/'], /not a results directory/],
   ])('explains %s', async (_, args, expected) => {
     expect(await complaint(...args)).toMatch(/^UsageError: /);

@@ -1,8 +1,10 @@
-import { join } from 'node:path';
+import { existsSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { HTML_FILE } from '../../reports/results-directory.ts';
 import { writeHtml, type PageContents } from '../../reports/html/write.ts';
 import { readReportBench } from '../../reports/html/benches.ts';
 import type { FoundRun } from '../../reports/results.ts';
+import { UsageError } from '../target/errors.ts';
 import { coverageGoal } from './coverage-goal.ts';
 import { THRESHOLD_OPTION } from './threshold.ts';
 
@@ -12,6 +14,8 @@ export async function writePage(
   contents: Pick<PageContents, 'runs' | 'benches' | 'start'>,
   threshold: number = THRESHOLD_OPTION.default,
 ): Promise<void> {
+  if (!existsSync(dirname(path)))
+    throw new UsageError(`there is no folder ${dirname(path)}`, 'make it, or name another place');
   writeHtml(path, { ...contents, goal: await coverageGoal(), threshold });
 }
 
