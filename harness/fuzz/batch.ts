@@ -44,6 +44,15 @@ export class Batch {
     this.#resultOf.push(this.operation);
   }
 
+  /** The call must return a descriptor, whatever its number. */
+  expectDescriptor(ref: Ref): void {
+    this.check(() => {
+      const result = this.program.result(ref);
+      if (result >= 0) return null;
+      return { what: 'result', expected: 'a descriptor', observed: resultText(result) };
+    });
+  }
+
   /** The u64 at `offset` of the data must be this afterwards, a safe integer. */
   expectU64(data: Data, offset: number, expected: number): void {
     this.#words.push({ data, offset, expected });
