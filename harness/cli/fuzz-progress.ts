@@ -10,7 +10,9 @@ export class FuzzProgress {
   #programs = 0;
   #operations = 0;
   #findings = 0;
-  readonly #functions = new Set<string>();
+  readonly #reached = new Set<string>();
+  /** All functions that there are, as far as they have been told. */
+  readonly #known = new Set<string>();
   /** Programs and operations of slices that are under way, by fuzzer. */
   readonly #running = new Map<string, { programs: number; operations: number }>();
 
@@ -28,7 +30,8 @@ export class FuzzProgress {
         this.#running.delete(event.id);
         this.#programs += event.programs;
         this.#operations += event.operations;
-        for (const name of event.functions ?? []) this.#functions.add(name);
+        for (const name of event.functions?.reached ?? []) this.#reached.add(name);
+        for (const name of event.functions?.unreached ?? []) this.#known.add(name);
         break;
       case 'fuzz-finding':
         this.#findings++;
@@ -48,10 +51,23 @@ export class FuzzProgress {
     const sum = (key: 'programs' | 'operations', done: number) =>
       running.reduce((total, slice) => total + slice[key], done);
     const operations = sum('operations', this.#operations);
-    const functions = this.#functions.size > 0 ? `, ${this.#functions.size} functions reached` : '';
+    const functions = this.#reached.size > 0 ? `, ${this.#reached.size} functions reached` : '';
     return (
       `${Math.round(seconds)} s: ${sum('programs', this.#programs)} programs, ${operations} operations ` +
       `(${Math.round(operations / seconds)}/s)${functions}, ${this.#findings} findings`
     );
+  }
+
+  /** Which functions of VFIO were reached and which were not; empty if the kernel does not tell. */
+  functions(): string {
+    if (this.#reached.size === 0) return '';
+    const unreached = [...this.#known].filter((name) => !this.#reached.has(name));
+    const list = (names: Iterable<string>) => [...names].sort().map((name) => `  ${name}\n`);
+    return [
+      `reached: ${this.#reached.size}\n`,
+      ...list(this.#reached),
+      `not reached: ${unreached.length}\n`,
+      ...list(unreached),
+    ].join('');
   }
 }

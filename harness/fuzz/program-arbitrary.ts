@@ -12,7 +12,6 @@ interface ShrinkContext {
  * shrunk in large pieces first.
  */
 export class ProgramArbitrary extends Arbitrary<readonly Operation[]> {
-  readonly #shapes: Shapes;
   readonly #longest: number;
   /** Kinds as often as their weight says. */
   readonly #deck: { kind: string; limits: number[] }[];
@@ -20,7 +19,6 @@ export class ProgramArbitrary extends Arbitrary<readonly Operation[]> {
   /** @param longest operations in a program at most; most programs have about as many. */
   constructor(shapes: Shapes, longest: number) {
     super();
-    this.#shapes = shapes;
     this.#longest = longest;
     this.#deck = Object.entries(shapes).flatMap(([kind, { weight, fields }]) =>
       Array.from({ length: weight }, () => ({ kind, limits: Object.values(fields) })),
@@ -72,41 +70,41 @@ export class ProgramArbitrary extends Arbitrary<readonly Operation[]> {
     }
   }
 
-  /** A program near to a given one: some operations replaced, doubled, left out or varied. */
-  mutate(operations: readonly Operation[], random: Random): readonly Operation[] {
-    const next = xorshift(random.nextInt());
-    const mutated = [...operations];
+  /**
+   * A program near to `parent`: some of its operations replaced by those of `other`, doubled or left
+   * out, as the seed says.
+   */
+  vary(
+    parent: readonly Operation[],
+    other: readonly Operation[],
+    seed: number,
+  ): readonly Operation[] {
+    const next = xorshift(seed + 1);
+    const varied = [...parent];
     for (let changes = 1 + next(8); changes > 0; changes--) {
-      const at = next(mutated.length + 1);
-      const { kind, limits } = this.#deck[next(this.#deck.length)]!;
-      const fresh = { kind, values: limits.map((limit) => next(limit)) };
-      const old = mutated[at];
+      const at = next(varied.length + 1);
+      const fresh = other[next(other.length)]!;
+      const old = varied[at];
       switch (next(4)) {
         case 0:
-          mutated.splice(at, 0, fresh);
+          varied.splice(at, 0, fresh);
           break;
         case 1:
-          mutated.splice(at, 1);
+          varied.splice(at, 1);
           break;
         case 2:
-          if (old) mutated.splice(next(mutated.length + 1), 0, old);
+          if (old) varied.splice(next(varied.length + 1), 0, old);
           break;
         default:
-          if (old) mutated[at] = this.#vary(old, next);
+          if (old) varied[at] = fresh;
       }
     }
-    return mutated.slice(0, this.#longest);
-  }
-
-  #vary({ kind, values }: Operation, next: (limit: number) => number): Operation {
-    const limits = Object.values(this.#shapes[kind]!.fields);
-    const field = next(Math.max(1, values.length));
-    return { kind, values: values.map((value, at) => (at === field ? next(limits[at]!) : value)) };
+    return varied.slice(0, this.#longest);
   }
 }
 
 function plainerThan(value: number): number[] {
-  return [...new Set([0, value >> 1, value - 1])].filter((plainer) => plainer < value);
+  return value === 0 ? [] : [...new Set([0, value >> 1, value - 1])];
 }
 
 /** Numbers from 0 to below `limit`, all decided by the seed (Marsaglia, "Xorshift RNGs", 2003). */

@@ -9,7 +9,7 @@ export interface FuzzSlice {
   seed: number;
   /** Number of the first program. */
   from: number;
-  /** Number of the program before which to end; null: none. */
+  /** Number of the program before which to end; null: none, and programs may be variations of others. */
   to: number | null;
   /** After how long no further program is begun; null: never. */
   milliseconds: number | null;
@@ -23,13 +23,13 @@ export type FuzzEvent =
   | { type: 'fuzz-begin'; id: string; slice: number }
   /** It runs program `index` of the slice's seed; `program` where the seed alone does not tell it. */
   | { type: 'fuzz-program'; index: number; program: string | null }
-  | { type: 'fuzz-progress'; id: string; programs: number; operations: number; reached: number }
+  | { type: 'fuzz-progress'; id: string; programs: number; operations: number }
   /** What a program showed: a failure with everything that a failure has. */
   | {
       type: 'fuzz-finding';
       id: string;
       index: number;
-      /** The shortest program that shows it. */
+      /** What `fuzz --replay` takes: the shortest program that shows it, or where it comes from. */
       program: string;
       /** Deaths are found out by the supervisor; then the program is that of the seed, and `program` is empty. */
       status: 'fail' | 'error' | 'crash' | 'timeout';
@@ -46,6 +46,6 @@ export type FuzzEvent =
       programs: number;
       operations: number;
       skip: string[];
-      /** Functions of the kernel's that were reached so far in this session; null if it does not tell. */
-      functions: string[] | null;
+      /** Functions of VFIO's, of this session so far; null if the kernel does not tell. */
+      functions: { reached: string[]; unreached: string[] } | null;
     };

@@ -42,6 +42,8 @@ export async function campaign(options: CampaignOptions): Promise<RunEnd> {
 interface Position {
   slice: FuzzSlice;
   index: number;
+  /** The program, if the seed does not tell it. */
+  program: string | null;
   /** When the slice began, by performance.now(). */
   since: number;
 }
@@ -97,7 +99,7 @@ class Lane {
     this.#options.record(event, this.#lane);
   }
 
-  #recordDeath({ slice, index }: Position, end: SessionEnd): void {
+  #recordDeath({ slice, index, program }: Position, end: SessionEnd): void {
     const { id, seed } = slice;
     const message = this.#hung ? 'hung: the program did not end' : deathMessage(end);
     const failure: Failure = failureOf('death', message, end, []);
@@ -106,7 +108,7 @@ class Lane {
       id,
       seed,
       index,
-      program: slice.program ?? '',
+      program: slice.program ?? program ?? '',
       status: this.#hung ? 'timeout' : 'crash',
       durationMs: 0,
       failure,
@@ -162,11 +164,17 @@ class Lane {
     switch (event.type) {
       case 'fuzz-begin': {
         const slice = this.#remaining.find(({ number }) => number === event.slice);
-        if (slice) this.#position = { slice, index: slice.from, since: performance.now() };
-        return;
+        if (slice) {
+          const since = performance.now();
+          this.#position = { slice, index: slice.from, program: null, since };
+        }
+        break;
       }
       case 'fuzz-program':
-        if (this.#position) this.#position.index = event.index;
+        if (this.#position) {
+          const { index, program } = event;
+          this.#position = { ...this.#position, index, program };
+        }
         return;
       case 'fuzz-progress':
         this.#options.progress(event);

@@ -27,6 +27,8 @@ export interface Suspect {
   operations: readonly Operation[];
   /** Where the program comes from, for people. */
   origin: string;
+  /** What `fuzz --replay` takes to run it again. */
+  replay: string;
   /** How it failed before, if it did. */
   difference: Difference | null;
 }
@@ -54,19 +56,32 @@ export function fuzz<Run>(id: string, title: string, options: FuzzOptions<Run>):
     const suspect = onStage(context, fuzzer, (stage) => {
       for (const { file, text } of corpusOf(id)) {
         const finding = examine(fuzzer, stage, 0, parseProgram(fuzzer.kinds, text));
-        if (finding) return suspectOf(finding, file);
+        if (finding) return suspectOf(fuzzer, finding, file);
       }
       const finding = search(fuzzer, stage, { seed: RUN_SEED, from: 0, to: options.programs });
-      return finding && suspectOf(finding, `seed ${RUN_SEED}, program ${finding.index}`);
+      return finding && suspectOf(fuzzer, finding, `${RUN_SEED}:${finding.index}`);
     });
     if (suspect) replay(context, name, suspect);
   });
 }
 
-/** What a finding leaves to be shown. */
-export function suspectOf({ found, shortest, difference }: Finding, origin: string): Suspect {
+/**
+ * What a finding leaves to be shown.
+ * @param source of the program: `SEED:NUMBER`, or its file in the corpus
+ */
+export function suspectOf(
+  { kinds }: DeclaredFuzzer,
+  { found, shortest, difference, repeatable }: Finding,
+  source: string,
+): Suspect {
   const shrunk = shortest.length < found.length ? `, shrunk from ${found.length} operations` : '';
-  return { operations: shortest, origin: origin + shrunk, difference };
+  return {
+    operations: shortest,
+    origin: source + shrunk,
+    // What showed but once cannot be shrunk, and is too long to be told.
+    replay: repeatable ? printProgram(kinds, shortest) : source,
+    difference,
+  };
 }
 
 /**
@@ -131,7 +146,7 @@ class FuzzFailure extends Error {
   constructor(
     id: string,
     { kinds }: DeclaredFuzzer,
-    { operations, origin }: Suspect,
+    { operations, origin, replay: program }: Suspect,
     { operation, what, expected, observed }: Difference,
     isRepeatable: boolean,
   ) {
@@ -142,7 +157,7 @@ class FuzzFailure extends Error {
         ? [`operation ${operation! + 1} of ${operations.length}: ${printOperation(kinds, step)}`]
         : []),
       `found by ${origin}${isRepeatable ? '' : '; alone, on a fresh stage, the program does no harm'}`,
-      `replay: npx vfio-conformance fuzz ${id} --replay '${printProgram(kinds, operations)}'`,
+      `replay: npx vfio-conformance fuzz ${id} --replay '${program}'`,
     ];
     super(lines.join('\n'));
     this.name = 'FuzzFailure';

@@ -2,6 +2,7 @@ import type { FuzzEvent, FuzzSlice } from '../protocol/fuzz.ts';
 import { parseProgram, printProgram, type Operation } from '../fuzz/operation.ts';
 import { ProgramArbitrary } from '../fuzz/program-arbitrary.ts';
 import { examine, programAt } from '../fuzz/search.ts';
+import { FunctionCoverage } from '../kernel/function-coverage.ts';
 import type { TestContext } from '../testing/context.ts';
 import { runCase } from '../testing/execute.ts';
 import {
@@ -27,18 +28,28 @@ class SliceRun {
   readonly #send: (event: FuzzEvent) => void;
   readonly #end: number;
   #next: number;
-  #last: readonly Operation[] = [];
+  /** Programs that reached a function for the first time. */
+  readonly #kept: (readonly Operation[])[] = [];
+  readonly #coverage: FunctionCoverage | null;
+  /** What runs the last program again. */
+  #replay = '';
   #told = 0;
   programs = 0;
   operations = 0;
 
-  constructor(testCase: Case, slice: FuzzSlice, send: (event: FuzzEvent) => void) {
+  constructor(
+    testCase: Case,
+    slice: FuzzSlice,
+    coverage: FunctionCoverage | null,
+    send: (event: FuzzEvent) => void,
+  ) {
     const fuzzer = fuzzerOf(slice.id);
     if (!fuzzer) throw new Error(`'${slice.id}' is no fuzzer`);
     this.#case = testCase;
     this.#slice = slice;
     this.#fuzzer = fuzzer;
     this.#programs = new ProgramArbitrary(fuzzer.kinds, fuzzer.longest);
+    this.#coverage = coverage;
     this.#send = send;
     this.#end = slice.milliseconds === null ? Infinity : Date.now() + slice.milliseconds;
     this.#next = slice.from;
@@ -54,7 +65,7 @@ class SliceRun {
       });
       if (status === 'skip') return { skip };
       if (failure && status !== 'pass') {
-        const program = printProgram(this.#fuzzer.kinds, this.#last);
+        const program = this.#replay;
         const index = Math.max(0, this.#next - 1);
         const { id, seed } = this.#slice;
         const found = { id, seed, index, program, status, durationMs, failure, kernelLog };
@@ -78,7 +89,7 @@ class SliceRun {
         ? onStage(context, this.#fuzzer, (stage) => this.#search(stage))
         : this.#given(program);
     if (!suspect) return;
-    this.#last = suspect.operations;
+    this.#replay = suspect.replay;
     replay(context, id, suspect);
   }
 
@@ -87,29 +98,45 @@ class SliceRun {
     this.programs++;
     const operations = parseProgram(this.#fuzzer.kinds, text);
     this.operations += operations.length;
-    return { operations, origin: '--replay', difference: null };
+    return { operations, origin: '--replay', replay: text, difference: null };
   }
 
   #search(stage: ReturnType<DeclaredFuzzer['stage']>): Suspect | null {
     while (this.#isUnfinished()) {
       const index = this.#next++;
-      const operations = programAt(this.#programs, this.#slice.seed, index);
-      this.#last = operations;
-      this.#send({ type: 'fuzz-program', index, program: null });
+      this.#replay = `${this.#slice.seed}:${index}`;
+      const operations = this.#choose(index);
       const finding = examine(this.#fuzzer, stage, index, operations);
+      if (this.#coverage && this.#coverage.fresh().length > 0) this.#kept.push(operations);
       this.programs++;
       this.operations += operations.length;
       this.#tellProgress();
-      if (finding) return suspectOf(finding, `seed ${this.#slice.seed}, program ${index}`);
+      if (finding) return suspectOf(this.#fuzzer, finding, this.#replay);
     }
     return null;
+  }
+
+  /** The seed's program, or every other time a variation of one that reached something new. */
+  #choose(index: number): readonly Operation[] {
+    const { seed, to } = this.#slice;
+    const own = programAt(this.#programs, seed, index);
+    const parent = this.#kept[(index >> 1) % Math.max(1, this.#kept.length)];
+    if (to !== null || index % 2 === 0 || !parent) {
+      this.#send({ type: 'fuzz-program', index, program: null });
+      return own;
+    }
+    const varied = this.#programs.vary(parent, own, index);
+    const program = printProgram(this.#fuzzer.kinds, varied);
+    this.#replay = program;
+    this.#send({ type: 'fuzz-program', index, program });
+    return varied;
   }
 
   #tellProgress(): void {
     if (Date.now() - this.#told < PROGRESS_MS) return;
     this.#told = Date.now();
     const { programs, operations } = this;
-    this.#send({ type: 'fuzz-progress', id: this.#slice.id, programs, operations, reached: 0 });
+    this.#send({ type: 'fuzz-progress', id: this.#slice.id, programs, operations });
   }
 }
 
@@ -122,16 +149,25 @@ export function runSlices(
   slices: readonly FuzzSlice[],
   send: (event: FuzzEvent) => void,
 ): string | null {
-  for (const slice of slices) {
-    const { id, number } = slice;
-    const testCase = cases.get(id);
-    if (!testCase) throw new Error(`there is no test '${id}'`);
-    send({ type: 'fuzz-begin', id, slice: number });
-    const run = new SliceRun(testCase, slice, send);
-    const { skip, abort } = run.run();
-    if (abort !== undefined) return `after ${id}: ${abort}`;
-    const { programs, operations } = run;
-    send({ type: 'fuzz-end', id, slice: number, programs, operations, skip, functions: null });
+  const coverage = FunctionCoverage.begin();
+  try {
+    for (const slice of slices) {
+      const { id, number } = slice;
+      const testCase = cases.get(id);
+      if (!testCase) throw new Error(`there is no test '${id}'`);
+      send({ type: 'fuzz-begin', id, slice: number });
+      const run = new SliceRun(testCase, slice, coverage, send);
+      const { skip, abort } = run.run();
+      if (abort !== undefined) return `after ${id}: ${abort}`;
+      const { programs, operations } = run;
+      const functions = coverage && {
+        reached: coverage.reached,
+        unreached: coverage.unreached,
+      };
+      send({ type: 'fuzz-end', id, slice: number, programs, operations, skip, functions });
+    }
+    return null;
+  } finally {
+    coverage?.end();
   }
-  return null;
 }

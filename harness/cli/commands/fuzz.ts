@@ -1,4 +1,5 @@
 import { randomInt } from 'node:crypto';
+import { writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import type { Argv, CommandModule, InferredOptionTypes, Options } from 'yargs';
@@ -97,7 +98,10 @@ export const fuzz: CommandModule<object, FuzzArguments> = {
       args.resume === undefined ? await planned(args, jobs) : readCampaign(args.resume);
     const progress = new FuzzProgress(args.quiet ? () => {} : say);
     const reducer = new Reducer();
-    for (const line of earlier) reducer.apply(line);
+    for (const line of earlier) {
+      reducer.apply(line);
+      progress.apply(line);
+    }
     const journal = new Journal(join(directory, JOURNAL_FILE));
     const record = (event: JournalEvent, lane = 0): void => {
       const finding = reducer.apply(journal.append(event, new Date(), lane));
@@ -123,6 +127,8 @@ export const fuzz: CommandModule<object, FuzzArguments> = {
         record({ type: 'run-end', ...end });
       });
       journal.close();
+      const functions = progress.functions();
+      if (functions !== '') writeFileSync(join(directory, 'functions.txt'), functions);
       const results = await writeReports(directory);
       process.stdout.write(renderSummary(results, directory, colorsFor(process.stdout)));
       process.stdout.write(`${progress.summary()}\n`);

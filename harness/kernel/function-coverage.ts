@@ -1,0 +1,74 @@
+import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
+
+const TRACING = '/sys/kernel/tracing';
+/** An instance of its own leaves the user's tracing alone. */
+const INSTANCE = `${TRACING}/instances/vfio-conformance`;
+
+/**
+ * Which functions of VFIO were called, by the function tracer (Documentation/trace/ftrace.rst).
+ * What was seen once is no longer traced: soon the tracer costs nothing, and what it still shows is
+ * new.
+ */
+export class FunctionCoverage {
+  readonly #reached = new Set<string>();
+
+  private constructor() {}
+
+  /** Begins; null if the kernel has no function tracer or this user may not use it. */
+  static begin(): FunctionCoverage | null {
+    try {
+      if (!readFileSync(`${TRACING}/available_tracers`, 'utf8').includes('function')) return null;
+      if (!existsSync(INSTANCE)) mkdirSync(INSTANCE);
+      write('set_ftrace_filter', filters().join('\n'));
+      write('current_tracer', 'function');
+      return new FunctionCoverage();
+    } catch {
+      return null;
+    }
+  }
+
+  /** Functions that were called since the last call, and never before. */
+  fresh(): string[] {
+    const lines = read('trace').split('\n');
+    // `<task>-<pid> [cpu] flags time: function <-caller`
+    const names = lines.flatMap((line) => /: ([\w.]+) <-/.exec(line)?.[1] ?? []);
+    const fresh = [...new Set(names)].filter((name) => !this.#reached.has(name));
+    if (names.length > 0) {
+      writeFileSync(`${INSTANCE}/set_ftrace_filter`, fresh.map((name) => `!${name}\n`).join(''), {
+        flag: 'a',
+      });
+      write('trace', '\n');
+    }
+    for (const name of fresh) this.#reached.add(name);
+    return fresh;
+  }
+
+  get reached(): string[] {
+    return [...this.#reached].sort();
+  }
+
+  /** Functions of VFIO that were never called; of one that is in a module, the name without the module's. */
+  get unreached(): string[] {
+    const lines = read('set_ftrace_filter').split('\n');
+    return lines.flatMap((line) => /^[\w.]+/.exec(line)?.[0] ?? []).sort();
+  }
+
+  end(): void {
+    write('current_tracer', 'nop');
+    rmdirSync(INSTANCE);
+  }
+}
+
+function read(file: string): string {
+  return readFileSync(`${INSTANCE}/${file}`, 'utf8');
+}
+
+function write(file: string, text: string): void {
+  writeFileSync(`${INSTANCE}/${file}`, `${text}\n`);
+}
+
+/** All that is called VFIO's, and whatever else its modules hold. */
+function filters(): string[] {
+  const modules = readFileSync('/proc/modules', 'utf8').match(/^vfio\w*/gm) ?? [];
+  return ['*vfio*', ...modules.map((name) => `*:mod:${name}`)];
+}
