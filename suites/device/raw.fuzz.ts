@@ -37,7 +37,7 @@ const ENCODINGS = [0, 0, 0, 0x8000_0000, 0x4018_0000, 0xc020_0000];
 const WORDS = 10;
 const FDS = 3;
 /** The greatest errno that user space may see; larger ones are the kernel's own business. */
-const LAST_ERRNO = Math.max(...Object.values(ERRNO));
+const LAST_ERRNO = ERRNO.EHWPOISON;
 /**
  * VFIO_IOMMU_UNMAP_DMA and VFIO_IOMMU_DIRTY_PAGES of a container shift by a page size of zero
  * (docs/findings.md): they are not given one here.

@@ -33,6 +33,8 @@ const MOST_PAGES = 4;
 /** Offsets that are played with: the first pages, and as many bytes before and behind the end. */
 const NEAR = 3 * PAGE;
 const OFFSETS = NEAR + 128;
+/** What a program can write to at the beginning of the region, mappings included. */
+const TOUCHED = NEAR + MOST_PAGES * PAGE;
 const WIDTHS = [8, 16, 32, 64] as const;
 const PROTECTIONS = [PROT_READ | PROT_WRITE, PROT_READ];
 
@@ -77,9 +79,9 @@ class RegionStage implements Stage<RegionRun> {
     this.addMemory(batch, true);
     const length = 2 * SLOTS * MOST_PAGES * PAGE;
     this.#unmap(batch, this.#addresses, length);
-    const zeros = batch.program.data(NEAR + PAGE);
+    const zeros = batch.program.data(TOUCHED);
     for (const at of [0, this.size - NEAR]) {
-      const length = Math.min(NEAR + PAGE, this.size - at);
+      const length = Math.min(TOUCHED, this.size - at);
       const ref = batch.program.syscall('pwrite', this.fd, zeros, length, this.place(at));
       batch.expectResult(ref, length);
     }
