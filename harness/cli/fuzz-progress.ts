@@ -2,6 +2,10 @@ import type { JournalEvent } from '../../reports/journal.ts';
 
 const EVERY_MS = 10_000;
 
+type FuzzEnd = Extract<JournalEvent, { type: 'fuzz-end' }>;
+/** What was done in all slices of a fuzzer. */
+type Work = Pick<FuzzEnd, 'programs' | 'operations' | 'durationMs' | 'executionMs'>;
+
 /** What a campaign has done so far, for a line on the terminal now and then. */
 export class FuzzProgress {
   readonly #write: (text: string) => void;
@@ -11,6 +15,7 @@ export class FuzzProgress {
   #operations = 0;
   #findings = 0;
   readonly #reached = new Set<string>();
+  readonly #work = new Map<string, Work>();
   /** All functions that there are, as far as they have been told. */
   readonly #known = new Set<string>();
   /** Programs and operations of slices that are under way, by fuzzer. */
@@ -28,6 +33,7 @@ export class FuzzProgress {
         break;
       case 'fuzz-end':
         this.#running.delete(event.id);
+        this.#count(event);
         this.#programs += event.programs;
         this.#operations += event.operations;
         for (const name of event.functions?.reached ?? []) this.#reached.add(name);
@@ -56,6 +62,27 @@ export class FuzzProgress {
       `${Math.round(seconds)} s: ${sum('programs', this.#programs)} programs, ${operations} operations ` +
       `(${Math.round(operations / seconds)}/s)${functions}, ${this.#findings} findings`
     );
+  }
+
+  #count({ id, programs, operations, durationMs, executionMs }: FuzzEnd): void {
+    const sum = this.#work.get(id) ?? { programs: 0, operations: 0, durationMs: 0, executionMs: 0 };
+    this.#work.set(id, {
+      programs: sum.programs + programs,
+      operations: sum.operations + operations,
+      durationMs: sum.durationMs + durationMs,
+      executionMs: sum.executionMs + executionMs,
+    });
+  }
+
+  /** A line for each fuzzer: how fast it was, and how fast its calls alone would have been. */
+  throughput(): string {
+    return [...this.#work]
+      .map(([id, { programs, operations, durationMs, executionMs }]) => {
+        const speed = durationMs > 0 ? Math.round((1000 * operations) / durationMs) : 0;
+        const share = durationMs > 0 ? (executionMs / durationMs).toFixed(2) : '-';
+        return `${id}: ${programs} programs, ${operations} operations, ${speed}/s, ${share} of the speed of the calls alone\n`;
+      })
+      .join('');
   }
 
   /** Which functions of VFIO were reached and which were not; empty if the kernel does not tell. */

@@ -15,6 +15,8 @@ export interface Kind<Run> extends Shape {
 export interface Stage<Run> {
   /** A clean state, and the model of it. */
   begin(batch: Batch): Run;
+  /** Runs the program otherwise than by running the batch: on several threads, for instance. */
+  execute?(run: Run): void;
   /** What must hold after the program besides the answers; called if those were right. */
   end?(run: Run): ReturnType<Check>;
   /** Puts away what the program left, whatever its verdict. */
@@ -33,11 +35,15 @@ const RESERVED = { ops: 4096, arena: 1 << 18 };
 
 let shared: Program | undefined;
 
-/** Runs one program and compares: null if the kernel did as the model says. */
+/**
+ * Runs one program and compares: null if the kernel did as the model says.
+ * @param onExecuted gets the milliseconds that the calls themselves took.
+ */
 export function judge<Run>(
   { kinds }: Fuzzer<Run>,
   stage: Stage<Run>,
   operations: readonly Operation[],
+  onExecuted: (milliseconds: number) => void = () => {},
 ): Difference | null {
   shared ??= new Program(RESERVED);
   const batch = new Batch(shared);
@@ -46,7 +52,10 @@ export function judge<Run>(
     batch.operation = index;
     kinds[kind]!.issue(run, ...values);
   }
-  batch.run();
+  const begun = performance.now();
+  if (stage.execute) stage.execute(run);
+  else batch.run();
+  onExecuted(performance.now() - begun);
   try {
     const difference = batch.difference();
     if (difference) return difference;

@@ -52,8 +52,9 @@ export function examine<Run>(
   stage: Stage<Run>,
   index: number,
   operations: readonly Operation[],
+  onExecuted?: (milliseconds: number) => void,
 ): Finding | null {
-  const difference = judge(fuzzer, stage, operations);
+  const difference = judge(fuzzer, stage, operations, onExecuted);
   if (!difference) return null;
   return { index, found: operations, difference, ...shrink(fuzzer, stage, operations) };
 }

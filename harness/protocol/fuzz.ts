@@ -45,6 +45,9 @@ export type FuzzEvent =
       slice: number;
       programs: number;
       operations: number;
+      /** Milliseconds of all that a program takes, and of its calls alone. */
+      durationMs: number;
+      executionMs: number;
       skip: string[];
       /** Functions of VFIO's, of this session so far; null if the kernel does not tell. */
       functions: { reached: string[]; unreached: string[] } | null;

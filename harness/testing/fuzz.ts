@@ -115,6 +115,7 @@ export function onStage<T>(
 function watched<Run>(stage: Stage<Run>, log: KernelLog, provoked: readonly RegExp[]): Stage<Run> {
   return {
     begin: (batch) => stage.begin(batch),
+    ...(stage.execute && { execute: (run) => stage.execute?.(run) }),
     end: (run) => {
       const difference = stage.end?.(run) ?? null;
       const [complaint] = complaints(log.drain(), provoked);

@@ -83,7 +83,7 @@ export { eventually } from './eventually.ts';
 export { expect } from './expect.ts';
 export * from './kernel-leaks.ts';
 export { fuzz, type FuzzOptions } from './fuzz.ts';
-export type { Batch } from '../fuzz/batch.ts';
+export { Batch } from '../fuzz/batch.ts';
 export type { Kind, Stage } from '../fuzz/fuzzer.ts';
 export * from './mapping-state.ts';
 export * from './mediated.ts';

@@ -36,6 +36,8 @@ class SliceRun {
   #told = 0;
   programs = 0;
   operations = 0;
+  durationMs = 0;
+  executionMs = 0;
 
   constructor(
     testCase: Case,
@@ -105,12 +107,16 @@ class SliceRun {
     while (this.#isUnfinished()) {
       const index = this.#next++;
       this.#replay = `${this.#slice.seed}:${index}`;
+      const begun = performance.now();
       const operations = this.#choose(index);
-      const finding = examine(this.#fuzzer, stage, index, operations);
+      const finding = examine(this.#fuzzer, stage, index, operations, (milliseconds) => {
+        this.executionMs += milliseconds;
+      });
       if (this.#coverage && this.#coverage.fresh().length > 0) this.#kept.push(operations);
       this.programs++;
       this.operations += operations.length;
       this.#tellProgress();
+      if (!finding) this.durationMs += performance.now() - begun;
       if (finding) return suspectOf(this.#fuzzer, finding, this.#replay);
     }
     return null;
@@ -159,12 +165,13 @@ export function runSlices(
       const run = new SliceRun(testCase, slice, coverage, send);
       const { skip, abort } = run.run();
       if (abort !== undefined) return `after ${id}: ${abort}`;
-      const { programs, operations } = run;
+      const { programs, operations, durationMs, executionMs } = run;
       const functions = coverage && {
         reached: coverage.reached,
         unreached: coverage.unreached,
       };
-      send({ type: 'fuzz-end', id, slice: number, programs, operations, skip, functions });
+      const work = { programs, operations, durationMs, executionMs };
+      send({ type: 'fuzz-end', id, slice: number, ...work, skip, functions });
     }
     return null;
   } finally {

@@ -131,7 +131,7 @@ export const fuzz: CommandModule<object, FuzzArguments> = {
       if (functions !== '') writeFileSync(join(directory, 'functions.txt'), functions);
       const results = await writeReports(directory);
       process.stdout.write(renderSummary(results, directory, colorsFor(process.stdout)));
-      process.stdout.write(`${progress.summary()}\n`);
+      process.stdout.write(`${progress.throughput()}${progress.summary()}\n`);
       process.exitCode ||= results.run.exitCode;
     } finally {
       signals.release();
