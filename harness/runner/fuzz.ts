@@ -57,6 +57,8 @@ class Lane {
   #remaining: FuzzSlice[] = [];
   #position: Position | undefined;
   #hung = false;
+  /** The calls of the program in which the last session died. */
+  #lastCalls: string[] = [];
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: CampaignOptions, target: Target, lane: number) {
@@ -102,7 +104,10 @@ class Lane {
   #recordDeath({ slice, index, program }: Position, end: SessionEnd): void {
     const { id, seed } = slice;
     const message = this.#hung ? 'hung: the program did not end' : deathMessage(end);
-    const failure: Failure = failureOf('death', message, end, []);
+    const failure: Failure = {
+      ...failureOf('death', message, end, []),
+      calls: this.#lastCalls,
+    };
     this.#record({
       type: 'fuzz-finding',
       id,
@@ -152,7 +157,9 @@ class Lane {
         { onEvent, onProgress: (text) => this.#record({ type: 'progress', text }) },
       );
       if (signal.aborted) await session.kill();
-      return await session.ended;
+      const end = await session.ended;
+      if (this.#hung || isDeath(end)) this.#lastCalls = (await session.lastCalls('')).calls;
+      return end;
     } finally {
       clearTimeout(this.#timer);
       signal.removeEventListener('abort', onAbort);

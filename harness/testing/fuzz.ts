@@ -114,7 +114,12 @@ export function onStage<T>(
 /** A stage on which no program may make the kernel complain. */
 function watched<Run>(stage: Stage<Run>, log: KernelLog, provoked: readonly RegExp[]): Stage<Run> {
   return {
-    begin: (batch) => stage.begin(batch),
+    begin: (batch) => {
+      // The black box has room for one program: that which the kernel does not survive.
+      recorder.begin();
+      recorder.take();
+      return stage.begin(batch);
+    },
     ...(stage.execute && { execute: (run) => stage.execute?.(run) }),
     end: (run) => {
       const difference = stage.end?.(run) ?? null;

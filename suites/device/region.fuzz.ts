@@ -78,7 +78,7 @@ class RegionStage implements Stage<RegionRun> {
     const run = { batch, model, stage: this, places: new Array<number>(SLOTS).fill(0) };
     this.addMemory(batch, true);
     const length = 2 * SLOTS * MOST_PAGES * PAGE;
-    this.#unmap(batch, this.#addresses, length);
+    this.addNothing(batch, this.#addresses, length);
     const zeros = batch.program.data(TOUCHED);
     for (const at of [0, this.size - NEAR]) {
       const length = Math.min(TOUCHED, this.size - at);
@@ -101,13 +101,14 @@ class RegionStage implements Stage<RegionRun> {
     program.syscall('pwrite', this.fd, word, 2, this.#config + PCI_COMMAND);
   }
 
-  #unmap({ program }: Batch, address: number, length: number): void {
+  /** Adds a mapping of nothing in place of whatever is there; nobody else gets the addresses. */
+  addNothing({ program }: Batch, address: number, length: number): void {
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
     program.syscall('mmap', address, length, PROT_NONE, flags, -1, 0);
   }
 
   addUnmap(run: RegionRun, slot: number): void {
-    this.#unmap(run.batch, this.address(run, slot), MOST_PAGES * PAGE);
+    this.addNothing(run.batch, this.address(run, slot), MOST_PAGES * PAGE);
   }
 }
 
@@ -218,16 +219,7 @@ const KINDS: Readonly<Record<string, Kind<RegionRun>>> = {
       const size = mapped.pages * PAGE;
       const flags = MREMAP_MAYMOVE | MREMAP_FIXED;
       batch.expectResult(batch.program.syscall('mremap', from, size, size, flags, to), to);
-      // Nobody else may get the addresses that were left.
-      batch.program.syscall(
-        'mmap',
-        from,
-        size,
-        PROT_NONE,
-        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED,
-        -1,
-        0,
-      );
+      stage.addNothing(batch, from, size);
     },
   },
   grow: {
