@@ -19,7 +19,8 @@ export class FunctionCoverage {
     try {
       if (!readFileSync(`${TRACING}/available_tracers`, 'utf8').includes('function')) return null;
       if (!existsSync(INSTANCE)) mkdirSync(INSTANCE);
-      write('set_ftrace_filter', filters().join('\n'));
+      write('set_ftrace_filter', '*vfio*');
+      for (const module of vfioModules()) filter(`*:mod:${module}`);
       write('current_tracer', 'function');
       return new FunctionCoverage();
     } catch {
@@ -33,13 +34,11 @@ export class FunctionCoverage {
     // `<task>-<pid> [cpu] flags time: function <-caller`
     const names = lines.flatMap((line) => /: ([\w.]+) <-/.exec(line)?.[1] ?? []);
     const fresh = [...new Set(names)].filter((name) => !this.#reached.has(name));
-    if (names.length > 0) {
-      writeFileSync(`${INSTANCE}/set_ftrace_filter`, fresh.map((name) => `!${name}\n`).join(''), {
-        flag: 'a',
-      });
-      write('trace', '\n');
+    for (const name of fresh) {
+      this.#reached.add(name);
+      filter(`!${name}`);
     }
-    for (const name of fresh) this.#reached.add(name);
+    if (names.length > 0) write('trace', '');
     return fresh;
   }
 
@@ -59,6 +58,15 @@ export class FunctionCoverage {
   }
 }
 
+/** Adds to what is traced, or takes away. */
+function filter(expression: string): void {
+  try {
+    writeFileSync(`${INSTANCE}/set_ftrace_filter`, `${expression}\n`, { flag: 'a' });
+  } catch {
+    // A module without functions; or a name that the filter does not know: it is passed over later.
+  }
+}
+
 function read(file: string): string {
   return readFileSync(`${INSTANCE}/${file}`, 'utf8');
 }
@@ -67,8 +75,6 @@ function write(file: string, text: string): void {
   writeFileSync(`${INSTANCE}/${file}`, `${text}\n`);
 }
 
-/** All that is called VFIO's, and whatever else its modules hold. */
-function filters(): string[] {
-  const modules = readFileSync('/proc/modules', 'utf8').match(/^vfio\w*/gm) ?? [];
-  return ['*vfio*', ...modules.map((name) => `*:mod:${name}`)];
+function vfioModules(): string[] {
+  return readFileSync('/proc/modules', 'utf8').match(/^vfio\w*/gm) ?? [];
 }
