@@ -39,7 +39,9 @@ export function renderSummary(results: RunResults, directory: string, colors: Co
   const there = (file: string) => existsSync(join(directory, file));
   const files = Object.keys(RESULT_FILES).filter((file) => file !== HTML_FILE && there(file));
   lines.push(`Reports: ${directory}/ (${files.join(', ')})`);
-  const rerun = tests[0]?.rerun.replace(/ \S+$/, '');
+  const [first] = tests;
+  // A fuzzer's finding has the program to replay behind its id.
+  const rerun = first?.rerun.split(` ${first.id}`, 1)[0];
   if (bad.length > 0 && bad.length <= MAX_RERUN) {
     lines.push(`Run these again: ${rerun} ${bad.map((test) => test.id).join(' ')}`);
   }

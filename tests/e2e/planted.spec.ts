@@ -17,7 +17,7 @@ describe('planted bugs', () => {
   beforeAll(async () => {
     await build([worker('tests/e2e/suites', 'dist/e2e-worker.mjs')]);
     const folder = resultsFolder();
-    const args = ['fuzz', 'e2e.planted', '--runs', '1', '--seed', '1', '--results', folder];
+    const args = ['fuzz', 'e2e.planted', '--runs', '1', '--seed', '2', '--results', folder];
     finished = await start(args, WORKER).finished;
     results = readResults(folder);
   });
