@@ -44,6 +44,9 @@ const ACTIONS = VFIO_IRQ_SET_ACTION_MASK | VFIO_IRQ_SET_ACTION_UNMASK | VFIO_IRQ
 /** Before the xarray of Linux 6.5 there was a context for each vector that was enabled, and no other. */
 const HAS_CONTEXTS_FOR_ALL = kernelAtLeast('6.5');
 
+/** What errors and requests answer to a number below -1: earlier kernels took it for nothing to do. */
+const REFUSES_NEGATIVE = kernelAtLeast('6.12') ? -ERRNO.EINVAL : 0;
+
 /** What eventfd_ctx_fdget() says. */
 function refusalOf(target: Target): number {
   if (target === 'closed') return -ERRNO.EBADF;
@@ -229,7 +232,7 @@ export class IrqModel {
     const target = targets[0]!;
     if (target === 'none') this.#single.delete(index);
     if (typeof target === 'number') this.#single.set(index, target);
-    return target === 'negative' ? -ERRNO.EINVAL : refusalOf(target);
+    return target === 'negative' ? REFUSES_NEGATIVE : refusalOf(target);
   }
 
   /** The unmask eventfd is signalled: INTx takes the count and unmasks. */

@@ -13,6 +13,7 @@ import {
   VFIO_PCI_ERR_IRQ_INDEX,
   VFIO_PCI_MSIX_IRQ_INDEX,
   VFIO_PCI_NUM_IRQS,
+  kernelAtLeast,
   sys,
   vectorDriver,
   vfio_irq_set,
@@ -60,9 +61,11 @@ export class IrqStage implements Stage<IrqRun> {
     const infos = Array.from({ length: VFIO_PCI_ERR_IRQ_INDEX }, (_, index) =>
       this.#device.irqInfo(index),
     );
+    // vfio_pci_get_irq_count(): conventional devices have it since Linux 7, which GET_IRQ_INFO hides.
+    const isExpress = this.#device.tryGetIrqInfo(VFIO_PCI_ERR_IRQ_INDEX).ok;
+    const errors = isExpress || kernelAtLeast('7.0') ? 1 : 0;
     this.shape = {
-      // GET_IRQ_INFO hides the last two from conventional devices, SET_IRQS takes them from all.
-      counts: [...infos.map(({ count }) => count), 1, 1],
+      counts: [...infos.map(({ count }) => count), errors, 1],
       isDynamic: !(infos[VFIO_PCI_MSIX_IRQ_INDEX]!.flags & VFIO_IRQ_INFO_NORESIZE),
     };
     this.canDisableIntx = context.role === 'igb';
