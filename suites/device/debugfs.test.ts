@@ -1,0 +1,71 @@
+import { existsSync, readFileSync } from 'node:fs';
+import {
+  DEBUGFS,
+  OWN_MACHINE,
+  bindTo,
+  debugfsHas,
+  expect,
+  setModuleParameter,
+  test,
+  unbind,
+  type PciFunction,
+  type Requirement,
+} from '../../harness/testing/index.ts';
+
+const SHOWN = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_debugfs_init()';
+const VFIO_DEBUGFS: Requirement = {
+  name: 'debugfs of VFIO',
+  missing: () =>
+    debugfsHas('vfio') ? null : 'the kernel shows nothing of VFIO in debugfs (CONFIG_VFIO_DEBUGFS)',
+};
+const NEEDS = { needs: [OWN_MACHINE, VFIO_DEBUGFS] };
+
+const folder = (pci: PciFunction) => `${DEBUGFS}/vfio/${pci.bdf}`;
+const shown = (pci: PciFunction, name: string) =>
+  readFileSync(`${folder(pci)}/pci/${name}`, 'utf8').trim();
+
+test(
+  'device.debugfs.folder',
+  'a registered device has a folder of its name in debugfs, until it is unbound',
+  {
+    source: [
+      'drivers/vfio/debugfs.c vfio_device_debugfs_init()',
+      'drivers/vfio/vfio_main.c vfio_unregister_group_dev()',
+    ],
+    since: '6.8',
+    ...NEEDS,
+  },
+  ({ pci }) => {
+    for (let round = 0; round < 2; round++) {
+      expect(existsSync(folder(pci))).toBe(true);
+      // Only a device that can migrate has more to show.
+      expect(existsSync(`${folder(pci)}/migration`)).toBe(false);
+      unbind(pci);
+      expect(existsSync(folder(pci))).toBe(false);
+      bindTo(pci, 'vfio-pci');
+    }
+  },
+);
+
+for (const [parameter, other] of [
+  ['nointxmask', 'disable_idle_d3'],
+  ['disable_idle_d3', 'nointxmask'],
+] as const) {
+  test(
+    `device.debugfs.${parameter}`,
+    `debugfs shows what ${parameter} was when the device was bound`,
+    { source: SHOWN, since: '7.3', ...NEEDS },
+    ({ pci, defer }) => {
+      expect([shown(pci, parameter), shown(pci, other)]).toEqual(['N', 'N']);
+      defer(() => {
+        unbind(pci);
+        bindTo(pci, 'vfio-pci');
+      });
+      defer(setModuleParameter('vfio_pci', parameter, 'Y'));
+      expect(shown(pci, parameter)).toBe('N');
+      unbind(pci);
+      bindTo(pci, 'vfio-pci');
+      expect([shown(pci, parameter), shown(pci, other)]).toEqual(['Y', 'N']);
+    },
+  );
+}
