@@ -37,6 +37,11 @@ export class Answer<T = undefined> {
     return this.result;
   }
 
+  /** The same answer with a value of the caller's. */
+  with<U>(value: U): Answer<U> {
+    return new Answer(this.call, this.result, value);
+  }
+
   toString(): string {
     return `${this.call} = ${this.ok ? this.result : `-1 ${this.errno}`}`;
   }

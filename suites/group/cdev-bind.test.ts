@@ -12,11 +12,14 @@ import {
   VFIO_DEVICE_RESET,
   deviceNode,
   ERRNO,
+  enableDevice,
   expect,
   ioctl,
   kernelAtLeast,
   MAP_SHARED,
   nodeFacts,
+  scratchRegisters,
+  setMemoryEnabled,
   sys,
   sysfsDev,
   test,
@@ -77,6 +80,26 @@ test(
     expect(device.info().num_regions).toBeGreaterThan(0);
     expect(device.config.read16(0)).toBe(pci.vendor);
     expect(device.config.read16(2)).toBe(pci.device);
+  },
+);
+
+test(
+  'group.cdev.mapping',
+  'a mapping made through the own node of a device goes with its memory and comes back with it',
+  { source: 'drivers/vfio/device_cdev.c vfio_device_fops_cdev_open(): f_mapping', ...NEEDS },
+  ({ openCdev, iommufd, map }) => {
+    const device = openCdev();
+    device.bind(iommufd());
+    enableDevice(device);
+    const { region, offset } = scratchRegisters('edu');
+    const mapping = map(device.region(region));
+    mapping.store32(offset, 0x4321);
+    for (let round = 0; round < 2; round++) {
+      setMemoryEnabled(device, false);
+      expect(mapping.tryLoad(32, offset)).toFailWith('EIO');
+      setMemoryEnabled(device, true);
+      expect(mapping.load32(offset)).toBe(0x4321);
+    }
   },
 );
 
