@@ -1,14 +1,19 @@
 import {
   CDEV,
   Edu,
+  PROT_READ,
   VFIO_DEVICE_ATTACH_IOMMUFD_PT,
   VFIO_DEVICE_ATTACH_PASID,
   VFIO_DEVICE_DETACH_IOMMUFD_PT,
   VFIO_DEVICE_DETACH_PASID,
+  eventually,
   expect,
   ioctl,
   lockedMemory,
+  runtimeStatus,
+  sys,
   test,
+  vfio_device_attach_iommufd_pt,
 } from '../../harness/testing/index.ts';
 
 const ATTACH = 'drivers/vfio/device_cdev.c vfio_df_ioctl_attach_pt()';
@@ -137,6 +142,62 @@ test(
     expect(ioctl(device.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, 0)).toFailWith('EFAULT');
     expect(ioctl(device.fd, VFIO_DEVICE_DETACH_IOMMUFD_PT, 0)).toFailWith('EFAULT');
     expect(io.tryDestroy(ioas)).toSucceed(0);
+  },
+);
+
+test(
+  'group.cdev.attach-bad-address',
+  'an attach whose answer cannot be written is undone',
+  {
+    covers: [VFIO_DEVICE_ATTACH_IOMMUFD_PT.fails('EFAULT')],
+    source: ATTACH,
+    ...NEEDS,
+  },
+  ({ openCdev, iommufd, memory }) => {
+    const device = openCdev();
+    const io = iommufd();
+    device.bind(io);
+    const ioas = io.allocIoas();
+    const page = memory({ size: 4096, kind: '4k' });
+    page.write(
+      0,
+      vfio_device_attach_iommufd_pt.encode({ argsz: 12, flags: 0, pt_id: ioas, pasid: 0 }),
+    );
+    sys.mprotect(page.address, 4096, PROT_READ);
+    for (let again = 0; again < 2; again++) {
+      const answer = ioctl(device.fd, VFIO_DEVICE_ATTACH_IOMMUFD_PT, page.address);
+      expect(answer).toFailWith('EFAULT');
+    }
+    expect(io.tryDestroy(ioas)).toSucceed(0);
+  },
+);
+
+test(
+  'group.cdev.sleeps-after-use',
+  'a device sleeps again after it was bound, attached, asked, detached and closed',
+  {
+    source: 'drivers/vfio/vfio_main.c vfio_device_fops_unl_ioctl(): vfio_device_pm_runtime_put()',
+    device: 'igb',
+    needs: [CDEV],
+  },
+  ({ openCdev, iommufd, pci }) => {
+    const asleep = () => runtimeStatus(pci) === 'suspended';
+    for (let round = 0; round < 2; round++) {
+      const device = openCdev();
+      expect(eventually(asleep)).toBe(true);
+      const io = iommufd();
+      device.bind(io);
+      const ioas = io.allocIoas();
+      expect(device.tryAttach(0xffffffff)).toFailWith('ENOENT');
+      for (let again = 0; again < 2; again++) {
+        expect(device.tryAttach(ioas)).toSucceed(0);
+        expect(device.config.read16(0)).toBe(pci.vendor);
+        expect(device.tryDetach()).toSucceed(0);
+      }
+      expect(runtimeStatus(pci)).toBe('active');
+      device.close();
+      expect(eventually(asleep)).toBe(true);
+    }
   },
 );
 
