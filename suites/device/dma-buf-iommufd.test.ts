@@ -202,6 +202,26 @@ for (const [name, { take, give }] of Object.entries(REVOKED)) {
 }
 
 test(
+  'device.dma-buf.iommufd.stays-revoked',
+  'what gives the memory back to others gives it back only if the user has not disabled it',
+  { source: MOVE, ...IGB },
+  (context) => {
+    const pair = new Neighbours(context, 'igb');
+    const { exporter } = pair;
+    const fd = pair.export(0, [SCRATCH_PAGE, PAGE]);
+    setMemoryEnabled(exporter, false);
+    for (const [name, { take, give }] of Object.entries(REVOKED)) {
+      if (name === 'memory-disabled') continue;
+      take(exporter);
+      give(exporter);
+      expect(pair.tryMap(fd), name).toFailWith('ENODEV');
+    }
+    setMemoryEnabled(exporter, true);
+    expect(pair.tryMap(fd)).toSucceed(0);
+  },
+);
+
+test(
   'device.dma-buf.iommufd.closed',
   'closing the device takes its memory away from the other device, for good',
   { source: CLEANUP, ...IVSHMEM, provokes: [FAULT] },
