@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { DEFAULT_KERNEL, knownKernels } from '../target/vm/kernels.ts';
 import { prepareLocal } from '../target/local/local.ts';
 import { availableParallelism, totalmem } from 'node:os';
-import { prepareVm } from '../target/vm/guest.ts';
+import { prepareVm, type VmOptions } from '../target/vm/guest.ts';
 import { MACHINES } from '../target/vm/machines.ts';
 import type { Target } from '../target/target.ts';
 import { didYouMean } from '../runner/suggest.ts';
@@ -75,14 +75,13 @@ export function machinesAtOnce(): number {
 
 /**
  * Prepares what the options ask for: this machine's devices, or a virtual machine.
- * @param bootTimeoutMs until the worker has to say hello, the command of `--before` included
+ * @param more what a virtual machine needs besides
  */
 export async function prepareTarget(
   args: RunArguments,
   resultsDir: string,
   progress: (text: string) => void,
-  lane = 0,
-  bootTimeoutMs?: number,
+  more: Pick<VmOptions, 'lane' | 'bootTimeoutMs' | 'countInstructions'> = {},
 ): Promise<Target> {
   if (args.device) {
     return prepareLocal({
@@ -105,8 +104,7 @@ export async function prepareTarget(
       before: args.before,
       after: args.after,
       resultsDir,
-      lane,
-      bootTimeoutMs,
+      ...more,
     },
     progress,
   );

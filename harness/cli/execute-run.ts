@@ -82,7 +82,7 @@ export async function onTargets<Result>(
   const targets: [Target, ...Target[]] = [await prepareTarget(args, directory, note)];
   try {
     for (let lane = 1; lane < count; lane++) {
-      targets.push(await prepareTarget(args, directory, () => undefined, lane));
+      targets.push(await prepareTarget(args, directory, () => undefined, { lane }));
     }
     return await use(targets);
   } finally {

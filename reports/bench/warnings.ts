@@ -1,4 +1,5 @@
 import type { Environment } from '../../harness/protocol/events.ts';
+import { COUNTED_CLOCK } from '../../harness/target/clock.ts';
 import type { BenchMethod, BenchResult, BenchWarning } from '../bench-results.ts';
 import { FIDELITY_TOLERANCE } from './fidelity.ts';
 
@@ -111,16 +112,15 @@ export function runWarnings(
 ): BenchWarning[] {
   const warnings: BenchWarning[] = [];
   const busiest = Math.max(0, ...loads);
-  if (busiest > BUSY) {
+  if (environment['clock'] === COUNTED_CLOCK) {
+    warnings.push({
+      text: 'the processor is emulated and its clock counts instructions: figures say how many were executed, not how long hardware takes',
+      next: 'compare kernels like this, undisturbed by what else the host does; for absolute figures use KVM or hardware',
+    });
+  } else if (busiest > BUSY) {
     warnings.push({
       text: `the host was busy: a load of ${busiest.toFixed(1)} a processor`,
       next: 'stop what else runs there; trust ratios of interleaved runs only',
-    });
-  }
-  if (String(environment['accelerator'] ?? '').startsWith('tcg')) {
-    warnings.push({
-      text: 'the processor is emulated: figures say how many instructions were executed, not how long hardware takes',
-      next: 'use KVM or hardware for absolute figures; comparing kernels on this machine is sound',
     });
   }
   const governors = String(environment['governor'] ?? '');

@@ -139,7 +139,7 @@ export const bench: CommandModule<object, BenchArguments> = {
       const id = randomBytes(8).toString('hex');
       for (const [side, run] of runs.entries()) {
         const place = runs.length === 1 ? directory : sideDirectory(directory, side, names[side]!);
-        const target = await prepareTarget(run, place, say);
+        const target = await prepareTarget(run, place, say, { countInstructions: true });
         const isLast = side === runs.length - 1;
         sides.push({
           target,

@@ -76,8 +76,7 @@ export const reproduce: CommandModule<object, ReproduceArguments> = {
           { ...options, before, after: undefined },
           directory,
           say,
-          0,
-          LIMIT_MS,
+          { bootTimeoutMs: LIMIT_MS },
         );
         attempt = await attemptInVm(target, directory, say, signals.signal);
       }

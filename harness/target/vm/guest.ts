@@ -25,6 +25,7 @@ import { laneSuffix } from '../lanes.ts';
 import { UnsupportedError } from '../errors.ts';
 import { RISK_NAMES } from '../../protocol/risks.ts';
 import { onLines } from '../lines.ts';
+import { COUNTED_CLOCK } from '../clock.ts';
 import type { Reply, Session, SessionEnd, SessionHandlers, Target, Work } from '../target.ts';
 import { parseWorkerLine } from '../worker-line.ts';
 import { chooseAccelerator, type Accelerator } from './accelerator.ts';
@@ -68,9 +69,16 @@ export interface VmOptions {
   lane?: number;
   /** Milliseconds from power-on until the worker has to say hello, `--before` included. */
   bootTimeoutMs?: number;
+  /**
+   * Lets an emulated machine's clock count instructions, one a nanosecond, instead of following that of
+   * the host: then what else the host does has no part in what a guest measures. Not under KVM.
+   */
+  countInstructions?: boolean;
 }
 
 const BOOT_TIMEOUT_MS = 180_000;
+/** Factor on time limits of a machine that counts instructions: it is slower, and so is its clock. */
+const COUNTING_SCALE = 3;
 /** After the worker has ended the guest only has to sync and power off; without `--after`, that is. */
 const POWER_OFF_MS = 30_000;
 /** Folders that are fresh in the guest: what is needed from them is mounted again. */
@@ -106,6 +114,7 @@ class VmTarget implements Target {
   readonly #kernel: Kernel;
   readonly #accelerator: Accelerator;
   readonly #version: string;
+  readonly #counting: boolean;
 
   constructor(
     options: VmOptions,
@@ -119,7 +128,8 @@ class VmTarget implements Target {
     this.#kernel = kernel;
     this.#accelerator = accelerator;
     this.#version = version;
-    this.timeoutScale = accelerator.timeoutScale;
+    this.#counting = options.countInstructions === true && accelerator.name === 'tcg';
+    this.timeoutScale = accelerator.timeoutScale * (this.#counting ? COUNTING_SCALE : 1);
     this.assignment = {
       mode: 'vm',
       roles: rolePaths(machine),
@@ -145,6 +155,7 @@ class VmTarget implements Target {
       ...(this.#options.modules ? { 'modules laid over': this.#options.modules } : {}),
       QEMU: this.#version,
       accelerator: this.#accelerator.argument,
+      clock: this.#counting ? COUNTED_CLOCK : "the host's",
       'accelerator chosen because': this.#accelerator.reason,
       'kernel command line': linuxCommandLine(this.#machine, this.#options.append),
     };
@@ -198,7 +209,7 @@ class VmTarget implements Target {
         vmlinuz: fastestImage(this.#kernel.vmlinuz),
         initramfs,
         append: options.append,
-        extra: options.qemuArgs,
+        extra: [...(this.#counting ? ['-icount', 'shift=0'] : []), ...options.qemuArgs],
         consoleLog: console.path,
         consoleInput,
         resultsShare,
