@@ -42,6 +42,7 @@ export function measureFor(
 ): Measure {
   return (declare, { reference, leastSamples = 1, ...options } = {}) =>
     recorder.pause(() => {
+      const delay = { part: plan.plantedDelay / 100, cost: plan.plantedDelay > 0 ? spinCost() : 0 };
       const pace = new Pace(new TimedLoop(declare, operations, options));
       // Much happens once only: pages are touched, code is translated by an emulator.
       pace.run(1);
@@ -52,7 +53,7 @@ export function measureFor(
         const fitting = pace.fitting(plan.roundMs * NS_PER_MS);
         const count = Math.max(leastSamples, Math.min(plan.roundSamples, fitting));
         const before = stealMs();
-        const { samples, preemptions } = pace.run(count, plan.plantedDelay / 100);
+        const { samples, preemptions } = pace.run(count, delay);
         const stolen = stealMs() - before;
         for (const [name, values] of samples) {
           handlers.onRound({
@@ -79,6 +80,17 @@ export function measureFor(
     });
 }
 
+const NO_DELAY = { part: 0, cost: 0 };
+/** Samples for {@link spinCost}. */
+const SPINS = 1000;
+
+/** What waiting for no time adds to a sample, in ns. */
+function spinCost(): number {
+  const loop = new TimedLoop((program, timed) => timed('', program.yield()), [], {});
+  const p50 = (delays?: Map<string, number>) => median(loop.run(SPINS, delays).samples.get('')!);
+  return p50(new Map([['', 1]])) - p50();
+}
+
 /**
  * A loop with what is known of its speed: the best that was seen, because whoever is interrupted while
  * it warms up would otherwise hardly measure anything.
@@ -92,12 +104,14 @@ class Pace {
     this.#loop = loop;
   }
 
-  /** @param delay part of the best median to add to each sample */
-  run(count: number, delay = 0): LoopRun {
-    const delays = [...this.#medians].map(([name, p50]) => [name, p50 * delay] as const);
-    const run = this.#loop.run(count, new Map(delays));
+  /** @param delay `part` of the best median is added to each sample; to wait at all takes `cost` ns */
+  run(count: number, { part, cost } = NO_DELAY): LoopRun {
+    const delays = [...this.#medians].map(
+      ([name, p50]) => [name, Math.max(1, p50 * part - cost)] as const,
+    );
+    const run = this.#loop.run(count, part > 0 ? new Map(delays) : undefined);
     this.#iterationNs = Math.min(this.#iterationNs, Math.max(1, run.durationNs / count));
-    if (delay > 0) return run;
+    if (part > 0) return run;
     for (const [name, samples] of run.samples) {
       this.#medians.set(name, Math.min(this.#medians.get(name) ?? Infinity, median(samples)));
     }
