@@ -3,7 +3,7 @@
  * the shim, and prints each latency in ns. `vfio-conformance bench` runs it between its own rounds.
  *
  *	vc-reference COUNT get-info			fd 3: container
- *	vc-reference COUNT map-dma SIZE thp|4k		fd 3: container
+ *	vc-reference COUNT map-dma SIZE 4k|thp|fd	fd 3: container, fd 4: the memory, if it is fd's
  *	vc-reference COUNT msi-loopback			fd 3: device, fd 4: eventfd
  */
 #define _GNU_SOURCE
@@ -21,6 +21,7 @@
 #define IOVA 0x40000000
 #define ALIGNMENT (2u << 20)
 #define WARM_UP 20
+#define MAPPINGS 500
 
 static void die(const char *what)
 {
@@ -43,13 +44,23 @@ static void *sleep_for_ever(void *argument)
 	return argument;
 }
 
-/* Descriptors of a process with several threads cost the kernel more, and VFIO's users have several. */
-static void start_thread(void)
+/*
+ * VFIO's users have several threads and hundreds of mappings: each makes the kernel's way to a
+ * descriptor, or to a page, a little longer.
+ */
+static void become_large(void)
 {
 	pthread_t thread;
 
 	if (pthread_create(&thread, NULL, sleep_for_ever, NULL))
 		die("pthread_create");
+	for (int i = 0; i < MAPPINGS; i++) {
+		/* Neighbours of one kind would become one mapping. */
+		int protection = i % 2 ? PROT_READ : PROT_NONE;
+
+		if (mmap(NULL, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED)
+			die("mmap");
+	}
 }
 
 static uint64_t get_info(void)
@@ -64,15 +75,18 @@ static uint64_t get_info(void)
 	return end - start;
 }
 
-static char *allocate(size_t size, int huge)
+static char *allocate(size_t size, const char *kind)
 {
+	int shared = !strcmp(kind, "fd");
 	char *area = mmap(NULL, size + ALIGNMENT, PROT_READ | PROT_WRITE,
-			  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+			  shared ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS, shared ? 4 : -1, 0);
 
 	if (area == MAP_FAILED)
 		die("mmap");
-	area += -(uintptr_t)area % ALIGNMENT;
-	madvise(area, size, huge ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	if (!shared) {
+		area += -(uintptr_t)area % ALIGNMENT;
+		madvise(area, size, strcmp(kind, "thp") ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
+	}
 	memset(area, 1, size);
 	return area;
 }
@@ -132,15 +146,15 @@ int main(int argc, char **argv)
 	uint64_t *samples;
 
 	if (count < 1 || (!strcmp(what, "map-dma") && argc < 5)) {
-		fprintf(stderr, "usage: vc-reference COUNT get-info|map-dma SIZE thp|4k|msi-loopback\n");
+		fprintf(stderr, "usage: vc-reference COUNT get-info|map-dma SIZE 4k|thp|fd|msi-loopback\n");
 		return 2;
 	}
 	samples = calloc((size_t)count, sizeof *samples);
 	if (!samples)
 		die("calloc");
-	start_thread();
+	become_large();
 	if (!strcmp(what, "map-dma"))
-		memory = allocate(size, !strcmp(argv[4], "thp"));
+		memory = allocate(size, argv[4]);
 	for (long i = -(count < WARM_UP ? count : WARM_UP); i < count; i++) {
 		uint64_t sample = memory			    ? map_dma(memory, size)
 				  : !strcmp(what, "msi-loopback") ? msi_loopback()

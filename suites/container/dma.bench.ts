@@ -23,8 +23,11 @@ import {
   iommu_ioas_unmap,
   scatteredMemory,
   vfio_iommu_type1_dma_map,
+  type Container,
+  type DmaMemory,
   type MemoryKind,
   type Measure,
+  type Reference,
   type Requirement,
 } from '../../harness/testing/index.ts';
 
@@ -62,7 +65,7 @@ function mapAndUnmap(
   measure: Measure,
   fd: number,
   area: Area,
-  { cold = false, threads = 1, withReference = false, kind = '' } = {},
+  { cold = false, threads = 1, reference }: Variant = {},
 ): void {
   const size = BigInt(area.size);
   measure(
@@ -73,14 +76,25 @@ function mapAndUnmap(
       timed('map', addMapDma(program, fd, { iova, vaddr, size }));
       timed('unmap', addUnmapDma(program, fd, { iova, size }).ref);
     },
-    {
-      threads,
-      ...(withReference && {
-        reference: { operation: 'map', args: ['map-dma', area.size, kind], fds: [fd] },
-        leastSamples: 5,
-      }),
-    },
+    { threads, reference, ...(reference && { leastSamples: 5 }) },
   );
+}
+
+interface Variant {
+  cold?: boolean;
+  threads?: number;
+  reference?: Reference | undefined;
+}
+
+/** Those that the C program measures too; where a layout of pages matters, with the same pages. */
+const WITH_REFERENCE = ['4k.4KiB', 'thp.2MiB', 'memfd.64MiB'];
+
+function referenceFor(container: Container, { size, kind, fd }: DmaMemory): Reference {
+  return {
+    operation: 'map',
+    args: ['map-dma', size, fd < 0 ? kind : 'fd'],
+    fds: fd < 0 ? [container.fd] : [container.fd, fd],
+  };
 }
 
 interface Kind {
@@ -117,9 +131,6 @@ const KINDS: Kind[] = [
   { kind: 'file', pageSize: PAGE, warm: [4 * KIB, 64 * MIB], cold: [] },
 ];
 
-/** Those that the C program measures too. */
-const WITH_REFERENCE = ['4k.4KiB', 'thp.2MiB', '4k.64MiB'];
-
 for (const { kind, pageSize, warm, cold, needs = () => [] } of KINDS) {
   for (const [state, sizes] of Object.entries({ warm, cold })) {
     for (const size of sizes) {
@@ -128,12 +139,14 @@ for (const { kind, pageSize, warm, cold, needs = () => [] } of KINDS) {
         `container.dma.${name}.${state}`,
         `mapping ${sizeName(size)} of ${kind} memory that is ${state === 'warm' ? 'populated' : 'not populated'}`,
         { ...options(size, { pages: kind, state }, pageSize), needs: needs(size) },
-        ({ container, memory }, measure) =>
-          mapAndUnmap(measure, container.fd, memory({ size, kind }), {
+        ({ container, memory }, measure) => {
+          const area = memory({ size, kind });
+          const compared = state === 'warm' && WITH_REFERENCE.includes(name);
+          mapAndUnmap(measure, container.fd, area, {
             cold: state === 'cold',
-            withReference: state === 'warm' && WITH_REFERENCE.includes(name),
-            kind,
-          }),
+            reference: compared ? referenceFor(container, area) : undefined,
+          });
+        },
       );
     }
   }
