@@ -131,7 +131,7 @@ export interface BenchResult {
   rounds: BenchRound[];
   /** The farthest, at most ten, the farthest first. */
   outliers: Outlier[];
-  /** How many there are in all: samples beyond p50 + 10 MAD. */
+  /** How many there are in all: samples beyond p50 + 10 MAD, and beyond 1.1 p50. */
   outlierCount: number;
   /** All samples in ns: HDR histogram, V2 compressed, base64; three significant digits. Empty without samples. */
   histogram: string;

@@ -16,6 +16,8 @@ const SIGNIFICANT_DIGITS = 3;
 const HIGHEST_NS = 3_600_000_000_000;
 /** Deviations from the median, in units of the median deviation, from which on a sample is named. */
 const OUTLIER_DEVIATIONS = 10;
+/** Part of the median that a deviation counts at least: a clock that counts instructions knows none. */
+const LEAST_DEVIATION = 0.01;
 const NAMED_OUTLIERS = 10;
 
 /** The figures of all rounds together. */
@@ -54,7 +56,7 @@ export function outliers(
   rounds: readonly SampledRound[],
   { p50, mad }: Pick<LatencySummary, 'p50' | 'mad'>,
 ): { named: Outlier[]; count: number } {
-  const bound = p50 + OUTLIER_DEVIATIONS * mad;
+  const bound = p50 + OUTLIER_DEVIATIONS * Math.max(mad, LEAST_DEVIATION * p50);
   const all = rounds.flatMap(({ ns }, round) =>
     ns.flatMap((value, index) => (value > bound ? [{ round, index, ns: value }] : [])),
   );
