@@ -23,7 +23,7 @@ const WRITE = `${CONFIG} vfio_pm_config_write()`;
 const CORE = 'drivers/vfio/pci/vfio_pci_core.c';
 const KINDS = ['e1000e', 'igb', 'nvme', 'virtio-net'];
 /** A memory BAR of each. */
-const BAR: Record<string, number> = { e1000e: 0, igb: 0, nvme: 0, 'virtio-net': 4 };
+const BAR: Record<string, number> = { e1000e: 0, igb: 0, nvme: 0, 'virtio-net': 4, i82550: 0 };
 const D3HOT = 3;
 
 function open(context: TestContext) {
@@ -164,7 +164,7 @@ test(
   'the user sees no PME support, status or enable, and his writes do not reach them',
   {
     source: [`${CONFIG} vfio_update_pm_vconfig_bytes()`, `${CONFIG} init_pci_cap_pm_perm()`],
-    devices: KINDS,
+    devices: [...KINDS, 'i82550'],
     needs: [OWN_MACHINE],
   },
   (context) => {

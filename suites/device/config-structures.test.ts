@@ -26,7 +26,7 @@ const ROWS: Row[] = [
   {
     name: 'PM',
     source: 'init_pci_cap_pm_perm()',
-    devices: ['e1000e', 'igb', 'nvme', 'virtio-net'],
+    devices: ['e1000e', 'igb', 'nvme', 'virtio-net', 'i82550'],
   },
   { name: 'MSI', source: 'init_pci_cap_msi_perm()', devices: ['edu', 'e1000e', 'igb', 'vmxnet3'] },
   { name: 'MSIX', source: 'pci_cap_length[]', devices: ['e1000e', 'igb', 'nvme', 'virtio-net'] },

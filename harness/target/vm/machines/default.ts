@@ -100,6 +100,8 @@ export const TEST_DEVICES: MachineDevice[] = [
       'nvme,serial=vfs,subsys=vfs,sriov_max_vfs=2,sriov_vq_flexible=4,sriov_vi_flexible=2,max_ioqpairs=6,msix_qsize=4',
     role: 'nvme-vfs',
   }),
+  // Tells of events that wake it (PME).
+  { at: '1a.0', device: 'i82550,romfile=', role: 'i82550' },
   // A root bus that the IOMMU leaves alone: no-IOMMU mode is for devices like these.
   {
     at: '18.0',
