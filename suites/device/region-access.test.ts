@@ -1,4 +1,7 @@
 import {
+  PROT_NONE,
+  PROT_READ,
+  PROT_WRITE,
   Program,
   VFIO_PCI_NUM_REGIONS,
   VFIO_PCI_ROM_REGION_INDEX,
@@ -285,6 +288,36 @@ test(
     expect(refs.map((ref) => program.result(ref))).toEqual(refs.map(() => -14));
     expect(region.read64(0)).toBe(0x0102_0304_0506_0708n);
     region.write64(0, 0n);
+  },
+);
+
+test(
+  'device.region.bad-buffer.end',
+  'a buffer that ends where memory does not go on gives EFAULT, in a BAR and in configuration space',
+  {
+    covers: [],
+    source: [IO_RW, 'drivers/vfio/pci/vfio_pci_config.c vfio_pci_config_rw()'],
+    device: 'ivshmem',
+  },
+  ({ device, memory }) => {
+    const START = 0x10;
+    enableDevice(device);
+    const pages = memory({ size: 8192, kind: '4k' });
+    expect(sys.mprotect(pages.address + 4096n, 4096, PROT_NONE)).toBe(0);
+    for (const region of [device.region(SHARED), device.config]) {
+      // In configuration space: addresses of BARs, of which the device does not see anything.
+      const before = region.read(START, 12);
+      for (const fitting of [4, 8]) {
+        const address = pages.address + 4096n - BigInt(fitting);
+        const at = region.info.offset + BigInt(START);
+        for (const call of ['pread', 'pwrite'] as const) {
+          expect(sys.call(call, device.fd, address, 12, at), `${call}, ${fitting} fit`).toBe(-14);
+        }
+        expect(sys.call('pread', device.fd, address, fitting, at)).toBe(fitting);
+        region.write(START, before);
+      }
+    }
+    expect(sys.mprotect(pages.address + 4096n, 4096, PROT_READ | PROT_WRITE)).toBe(0);
   },
 );
 

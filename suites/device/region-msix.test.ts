@@ -3,6 +3,7 @@ import {
   enableDevice,
   expect,
   findCapability,
+  sys,
   test,
   type Device,
 } from '../../harness/testing/index.ts';
@@ -94,6 +95,21 @@ test(
     }
     expect(region.tryWrite(offset + size - 4, Buffer.alloc(4, 0x5a))).toSucceed(4);
     expect(content()).toEqual(before);
+  },
+);
+
+test(
+  'device.msix-table.bad-buffer',
+  'a buffer that is not there gives EFAULT for the ones of the MSI-X table too',
+  { covers: [], source: IO_RW, devices: ['igb', 'e1000e'] },
+  ({ device }) => {
+    enableDevice(device);
+    const { bar, offset } = msixTable(device);
+    const at = device.region(bar).info.offset + BigInt(offset);
+    for (const length of [1, 4, 16]) {
+      expect(sys.call('pread', device.fd, 0x10, length, at)).toBe(-14);
+    }
+    expect(device.region(bar).read32(offset)).toBe(0xffff_ffff);
   },
 );
 
