@@ -38,6 +38,22 @@ describe('interleaved runs', () => {
     expect(verdict(run(slower, 0), run(DRIFTING, 1))).toBe('faster');
   });
 
+  it('may differ without VFIO too: that is the kernel, and explains nothing away', () => {
+    const sides = [
+      run(DRIFTING, 0),
+      run(
+        DRIFTING.map((p50) => p50 * 1.1),
+        1,
+      ),
+    ] as const;
+    for (const { benchmarks } of sides)
+      benchmarks.push({ ...benchmarks[0]!, id: 'harness.syscall' });
+    const { operations, machine, warnings } = compareBenches(...sides, 5);
+    expect(operations.map((one) => one.verdict)).toEqual(['slower']);
+    expect(machine.map(({ id }) => id)).toEqual(['harness.syscall']);
+    expect(warnings).toEqual([]);
+  });
+
   it('do not differ by less than the threshold', () => {
     const bit = DRIFTING.map((p50) => p50 * 1.03);
     expect(verdict(run(DRIFTING, 0), run(bit, 1))).toBe('same');

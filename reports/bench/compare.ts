@@ -34,7 +34,7 @@ export interface BenchComparison {
   /** Whether the rounds of both alternated, so that each has its counterpart. */
   interleaved: boolean;
   operations: OperationComparison[];
-  /** The same of what VFIO has no part in: a difference here is one of the machine. */
+  /** The same of what VFIO has no part in: a difference here is one of the machine, or of the whole kernel. */
   machine: OperationComparison[];
   /** Ids with figures in one of the runs only. */
   onlyA: string[];
@@ -67,7 +67,7 @@ export function compareBenches(
     return right ? [compareOperation(left, right, threshold, interleaved)] : [];
   });
   const [machine, vfio] = partition(operations, ({ id }) => id.startsWith(`${MACHINE}.`));
-  const warnings = otherMachine(machine, a, b);
+  const warnings = interleaved ? [] : otherMachine(machine, a, b);
   const about = ({ run: { started, kernel, machine } }: BenchResults) => ({
     started,
     kernel,
@@ -126,7 +126,7 @@ function partition<T>(items: readonly T[], belongs: (item: T) => boolean): [T[],
   return [items.filter(belongs), items.filter((item) => !belongs(item))];
 }
 
-/** What VFIO has no part in must have taken as long in both. */
+/** Of runs at different times, what VFIO has no part in must have taken as long in both. */
 function otherMachine(
   machine: readonly OperationComparison[],
   a: BenchResults,
@@ -137,7 +137,7 @@ function otherMachine(
   for (const { id, ratio } of moved) {
     warnings.push({
       text: `the machine itself was ${ratio > 1 ? 'slower' : 'faster'} in B: ${id} by a factor of ${ratio.toFixed(2)}`,
-      next: 'measure both in turn (bench --kernel A --kernel B), or once more',
+      next: 'measure both in turn: bench --kernel A --kernel B',
     });
   }
   const cpu = ({ run }: BenchResults) => `${run.machine}, ${String(run.environment['cpu'])}`;
@@ -173,7 +173,7 @@ export function renderBenchComparison(comparison: BenchComparison): string {
     const found = operations.filter((operation) => operation.verdict === verdict);
     if (found.length > 0) lines.push('', `${words} (${found.length}):`, ...rows(found));
   }
-  lines.push('', 'the machine itself:', ...rows(comparison.machine));
+  lines.push('', 'without VFIO:', ...rows(comparison.machine));
   for (const [where, ids] of [
     ['A', comparison.onlyA],
     ['B', comparison.onlyB],
