@@ -17,7 +17,7 @@ export interface Finding {
 }
 
 /** Executions that the search for a shorter program may cost: a number, so that the verdict does not depend on time. */
-const MOST_SHRINKS = 2000;
+const MOST_SHRINKS = 500;
 
 /** The program number `index` of a seed: the same one on every machine. */
 export function programAt(

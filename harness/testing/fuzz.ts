@@ -36,6 +36,9 @@ export interface Suspect {
 /** The seed of ordinary runs: the same programs on every machine, however fast it is. */
 const RUN_SEED = 1;
 
+/** Some seconds of programs, and as many executions as a failure takes to shrink. */
+const TIMEOUT_MS = 180_000;
+
 const declared = new Map<string, DeclaredFuzzer>();
 
 /** The fuzzer behind a test, or undefined if the test is none. */
@@ -51,7 +54,8 @@ export function fuzz<Run>(id: string, title: string, options: FuzzOptions<Run>):
   const fuzzer = options as unknown as DeclaredFuzzer;
   const idOf = (role: string) => (options.devices ? `${id}@${role}` : id);
   for (const name of options.devices?.map(idOf) ?? [id]) declared.set(name, fuzzer);
-  test(id, title, { ...options, risks: ['fuzz', ...(options.risks ?? [])] }, (context) => {
+  const risks = ['fuzz', ...(options.risks ?? [])] as const;
+  test(id, title, { timeoutMs: TIMEOUT_MS, ...options, risks }, (context) => {
     const name = idOf(context.role);
     const suspect = onStage(context, fuzzer, (stage) => {
       for (const { file, text } of corpusOf(id)) {

@@ -28,7 +28,7 @@ fuzz<DmaRun>(
   {
     ...COMMON,
     device: 'nvme',
-    programs: 8,
+    programs: 6,
     stage: (context) => new DmaStage(context, VFIO_TYPE1v2_IOMMU),
   },
 );
