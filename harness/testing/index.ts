@@ -19,6 +19,7 @@ export { DEBUGFS, debugfsHas } from '../kernel/debugfs.ts';
 export { VirtualMachine } from '../kernel/virtual-machine.ts';
 export { kernelAtLeast } from '../kernel/version.ts';
 export { lockedMemory } from '../kernel/memory-accounting.ts';
+export * from '../kernel/iommu-trace.ts';
 export * from '../kernel/module-parameter.ts';
 export * from '../kernel/aligned-area.ts';
 export * from '../kernel/memory-areas.ts';

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_PROBE } from '../abi/vfio.ts';
 import { canFailAllocations } from '../kernel/fault-injection.ts';
+import { canTraceIommu } from '../kernel/iommu-trace.ts';
 import { pinnableBytes } from '../kernel/memory-accounting.ts';
 import { isUnloadable, moduleAvailable } from '../kernel/modules.ts';
 import { tellsPageFlags } from '../kernel/page-flags.ts';
@@ -134,4 +135,10 @@ export function dmaBufExport(device: Device): Requirement {
 export const PAGE_FLAGS: Requirement = {
   name: 'page flags',
   missing: () => (tellsPageFlags() ? null : '/proc/kpageflags cannot be read'),
+};
+
+/** The trace events of the IOMMU core, for root: CONFIG_TRACING. */
+export const IOMMU_TRACE: Requirement = {
+  name: 'IOMMU trace events',
+  missing: () => (canTraceIommu() ? null : 'the trace events of the IOMMU cannot be read'),
 };

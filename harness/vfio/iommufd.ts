@@ -1,8 +1,9 @@
-import { sys } from '../shim/index.ts';
+import { Program, sys } from '../shim/index.ts';
 import { O_CLOEXEC, O_RDWR } from '../abi/libc.ts';
 import {
   IOMMU_DESTROY,
   IOMMU_IOAS_ALLOC,
+  IOMMU_IOAS_ALLOW_IOVAS,
   IOMMU_IOAS_MAP,
   IOMMU_IOAS_MAP_FILE,
   IOMMU_IOAS_MAP_FIXED_IOVA,
@@ -11,14 +12,16 @@ import {
   IOMMU_IOAS_UNMAP,
   iommu_destroy,
   iommu_ioas_alloc,
+  iommu_ioas_allow_iovas,
   iommu_ioas_map,
   iommu_ioas_map_file,
   iommu_ioas_unmap,
+  iommu_iova_range,
 } from '../abi/iommufd.ts';
 import { Answer } from './answer.ts';
 import { ioctl } from './ioctl.ts';
 
-const MAP_FLAGS = IOMMU_IOAS_MAP_FIXED_IOVA | IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE;
+const ACCESS = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE;
 
 /** An open /dev/iommu (Documentation/userspace-api/iommufd.rst), as far as VFIO users need it. */
 export class Iommufd {
@@ -52,24 +55,40 @@ export class Iommufd {
     return iommu_ioas_alloc.decode(buffer).out_ioas_id;
   }
 
-  /** Maps memory at a given IOVA, readable and writable. */
-  tryMap(
-    ioas: number,
-    { iova, vaddr, size }: { iova: bigint; vaddr: bigint; size: bigint },
-  ): Answer {
-    return ioctl(
-      this.fd,
-      IOMMU_IOAS_MAP,
-      iommu_ioas_map.encode({
-        size: iommu_ioas_map.size,
-        flags: MAP_FLAGS,
+  /** Confines the IOVAs that the kernel chooses itself. */
+  tryAllowIovas(ioas: number, ranges: readonly { start: bigint; last: bigint }[]): Answer {
+    const program = new Program();
+    const list = program.data(Buffer.concat(ranges.map((range) => iommu_iova_range.encode(range))));
+    const argument = program.data(
+      iommu_ioas_allow_iovas.encode({
+        size: iommu_ioas_allow_iovas.size,
         ioas_id: ioas,
+        num_iovas: ranges.length,
         __reserved: 0,
-        user_va: vaddr,
-        length: size,
-        iova,
+        allowed_iovas: 0n,
       }),
     );
+    program.store(64, argument.at(iommu_ioas_allow_iovas.offsetof('allowed_iovas')), list);
+    const ref = program.syscall('ioctl', this.fd, IOMMU_IOAS_ALLOW_IOVAS.request, argument);
+    return new Answer('IOMMU_IOAS_ALLOW_IOVAS', program.run().result(ref), undefined);
+  }
+
+  /** Maps memory, readable and writable, at an IOVA or where the kernel likes; the value is the IOVA. */
+  tryMap(
+    ioas: number,
+    { iova, vaddr, size }: { iova?: bigint; vaddr: bigint; size: bigint },
+  ): Answer<bigint> {
+    const buffer = iommu_ioas_map.encode({
+      size: iommu_ioas_map.size,
+      flags: iova === undefined ? ACCESS : ACCESS | IOMMU_IOAS_MAP_FIXED_IOVA,
+      ioas_id: ioas,
+      __reserved: 0,
+      user_va: vaddr,
+      length: size,
+      iova: iova ?? 0n,
+    });
+    const { call, result } = ioctl(this.fd, IOMMU_IOAS_MAP, buffer);
+    return new Answer(call, result, iommu_ioas_map.decode(buffer).iova);
   }
 
   /** Maps a memfd or dma-buf from byte `start` on at a given IOVA, readable and writable. */
@@ -82,7 +101,7 @@ export class Iommufd {
       IOMMU_IOAS_MAP_FILE,
       iommu_ioas_map_file.encode({
         size: iommu_ioas_map_file.size,
-        flags: MAP_FLAGS,
+        flags: ACCESS | IOMMU_IOAS_MAP_FIXED_IOVA,
         ioas_id: ioas,
         fd,
         start,

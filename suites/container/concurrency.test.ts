@@ -2,6 +2,7 @@ import {
   ContainerUser,
   ERRNO,
   IOMMU_FAULT,
+  MADV_DONTNEED,
   Program,
   VFIO_DMA_UNMAP_FLAG_ALL,
   VFIO_GROUP_SET_CONTAINER,
@@ -350,6 +351,30 @@ test(
     });
     expect(container.unmapDma(ALL)).toBe(24n * P);
     for (const { user } of users) expect(user.locked()).toEqual({ VmLck: 0, VmPin: 0 });
+    expect(mappingState(container)).toEqual(before);
+  },
+);
+
+test(
+  'container.concurrency.memory-in-motion',
+  'mapping memory that another thread gives back and touches again never fails',
+  {
+    covers,
+    source: 'drivers/vfio/vfio_iommu_type1.c vaddr_get_pfns()',
+    device: 'edu',
+  },
+  ({ container, memory }) => {
+    const ROUNDS = 60;
+    const ram = memory({ size: 8 * PAGE, kind: '4k' });
+    const before = mappingState(container);
+    const map = { iova: BASE, vaddr: ram.address, size: 8n * P };
+    const mapper = cycles(container.fd, map, ROUNDS);
+    const mover = new Program();
+    const first = mover.syscall('madvise', ram.address, ram.size, MADV_DONTNEED);
+    mover.store(64, ram.address + 3n * P, 1n);
+    mover.repeat(first, 20 * ROUNDS);
+    runParallel([mapper.program, mover]);
+    expect(mapper.program.count(mapper.loop)).toBe(ROUNDS);
     expect(mappingState(container)).toEqual(before);
   },
 );

@@ -1,4 +1,5 @@
 import {
+  VFIO_DMA_MAP_FLAG_READ,
   VFIO_IOMMU_DIRTY_PAGES,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
@@ -173,6 +174,22 @@ test(
     expect(dirty(container, 192)).toEqual([128]);
     mapAt(container, ram, [[64, 2]]);
     expect(dirty(container, 192)).toEqual([64, 65, 128]);
+  },
+);
+
+test(
+  'container.dirty.content.read-only',
+  'a mapping through which the device may only read is tracked as any other, made before or while tracking',
+  { covers: [GET_KEY], source: [DO_MAP, UPDATE] },
+  ({ container, memory }) => {
+    const ram = memory({ size: 2 * 4096, kind: '4k' });
+    const flags = VFIO_DMA_MAP_FLAG_READ;
+    const map = { vaddr: ram.address, size: 2n * PAGE, flags };
+    container.mapDma({ ...map, iova: BASE });
+    start(container);
+    container.mapDma({ ...map, iova: BASE + 8n * PAGE });
+    expect(dirty(container, 64)).toEqual([0, 1, 8, 9]);
+    expect(container.unmapDma({ iova: BASE, size: 16n * PAGE })).toBe(4n * PAGE);
   },
 );
 

@@ -1,4 +1,5 @@
 import {
+  INTEL_IOMMU,
   MAP_SHARED,
   PROT_READ,
   VFIO_IOMMU_GET_INFO,
@@ -188,6 +189,20 @@ test(
     expect(flags & VFIO_IOMMU_INFO_PGSIZES).toBe(VFIO_IOMMU_INFO_PGSIZES);
     expect(iova_pgsizes & 0xfffn).toBe(0n);
     expect(iova_pgsizes & 0x1000n).toBe(0x1000n);
+  },
+);
+
+test(
+  'container.get-info.page-sizes.intel',
+  'behind an Intel IOMMU the page sizes are those that its tables have: 4 KiB, 2 MiB and 1 GiB',
+  {
+    covers: [VFIO_IOMMU_GET_INFO.flag('VFIO_IOMMU_INFO_PGSIZES')],
+    source: 'drivers/vfio/vfio_iommu_type1.c vfio_update_pgsize_bitmap()',
+    needs: [INTEL_IOMMU],
+  },
+  ({ container }) => {
+    const { iova_pgsizes } = container.getInfo();
+    expect(iova_pgsizes & ~(0x1000n | 0x20_0000n | 0x4000_0000n)).toBe(0n);
   },
 );
 

@@ -21,6 +21,7 @@ import {
   expect,
   expectNoKernelLeak,
   groupNode,
+  sys,
   test,
   vfio_iommu_type1_dirty_bitmap,
   vfio_iommu_type1_info,
@@ -125,25 +126,34 @@ test(
 
 test(
   'container.leaks.get-info',
-  'asking for information leaves nothing in the kernel, whether the answer fits or not',
+  'asking for information leaves nothing in the kernel, whether the answer fits, does not, or cannot be written',
   {
     covers: [VFIO_IOMMU_GET_INFO],
     source: 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_get_info()',
     needs,
   },
-  ({ container }) => {
+  ({ container, memory }) => {
     const { argsz: enough } = container.getInfo();
+    const ram = memory({ size: 2 * 4096, kind: '4k' });
+    // The fixed part ends with the memory.
+    expect(sys.munmap(ram.address + P, 4096)).toBe(0);
+    const edge = ram.address + P - BigInt(vfio_iommu_type1_info.size);
     const ask = (program: Program, argsz: number) => {
       const info = { argsz, flags: 0, iova_pgsizes: 0n, cap_offset: 0 };
       const argument = program.data(vfio_iommu_type1_info.encode(info, enough));
       return program.syscall('ioctl', container.fd, VFIO_IOMMU_GET_INFO.request, argument);
     };
     expectNoKernelLeak(ROUNDS, () => {
-      const answers = differentAnswers((program) => [
-        ask(program, vfio_iommu_type1_info.size),
-        ask(program, enough),
-      ]);
-      expect(answers).toEqual([[0, 0]]);
+      const answers = differentAnswers((program) => {
+        const info = { argsz: enough, flags: 0, iova_pgsizes: 0n, cap_offset: 0 };
+        program.copy(edge, program.data(vfio_iommu_type1_info.encode(info)), 24);
+        return [
+          ask(program, vfio_iommu_type1_info.size),
+          ask(program, enough),
+          program.syscall('ioctl', container.fd, VFIO_IOMMU_GET_INFO.request, edge),
+        ];
+      });
+      expect(answers).toEqual([[0, 0, EFAULT]]);
     });
   },
 );

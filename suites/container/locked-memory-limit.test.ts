@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import {
   ContainerUser,
   Program,
@@ -17,6 +18,9 @@ const SIZE = BigInt(PAGE);
 const IOVA = 0x100000n;
 const PIN = 'drivers/vfio/vfio_iommu_type1.c vfio_pin_pages_remote()';
 const ACCOUNT = 'drivers/vfio/vfio_iommu_type1.c mm_lock_acct()';
+/** `<linux/capability.h>` */
+const CAP_IPC_LOCK = 14n;
+const LINUX_CAPABILITY_VERSION_3 = 0x20080522;
 const EXCEEDED = /RLIMIT_MEMLOCK \(\d+\) exceeded/;
 
 const options = {
@@ -34,6 +38,33 @@ function limited({ actor, container }: TestContext, bytes: number): ContainerUse
     rlimits: { RLIMIT_MEMLOCK: bytes },
   });
   return new ContainerUser(process, container);
+}
+
+/** Changes the limit of a process from inside. */
+function setLimit(user: ContainerUser, soft: number, hard: number): void {
+  const program = new Program();
+  const limit = program.data(16);
+  limit.bytes.writeBigUInt64LE(BigInt(soft), 0);
+  limit.bytes.writeBigUInt64LE(BigInt(hard), 8);
+  const set = program.syscall('prlimit64', 0, RLIMIT_MEMLOCK, limit, 0);
+  user.actor.run(program);
+  expect(program.result(set)).toBe(0);
+}
+
+/** Takes one capability from a process, from inside, and leaves it the others. */
+function dropCapability({ actor }: ContainerUser, capability: bigint): void {
+  const status = readFileSync(`/proc/${actor.pid}/status`, 'utf8');
+  const permitted = BigInt(`0x${/^CapPrm:\s*(\w+)/m.exec(status)![1]}`) & ~(1n << capability);
+  const [low, high] = [Number(permitted & 0xffff_ffffn), Number(permitted >> 32n)];
+  const program = new Program();
+  const header = program.data(8);
+  header.bytes.writeUInt32LE(LINUX_CAPABILITY_VERSION_3);
+  const sets = program.data(24);
+  // Effective, permitted, inheritable: the lower 32 bits of each, then the upper ones.
+  [low, low, 0, high, high, 0].forEach((bits, index) => sets.bytes.writeUInt32LE(bits, index * 4));
+  const set = program.syscall('capset', header, sets);
+  actor.run(program);
+  expect(program.result(set)).toBe(0);
 }
 
 /** 512 pages are pinned at a time: limits below and above that. */
@@ -139,6 +170,36 @@ test(
 );
 
 test(
+  'container.memlock.soft',
+  'it is the soft limit that counts, which the process may raise up to the hard one',
+  options,
+  (context) => {
+    const user = limited(context, 8 * PAGE);
+    const vaddr = user.memory(8 * PAGE);
+    const map = { iova: IOVA, vaddr, size: 6n * SIZE };
+    setLimit(user, 4 * PAGE, 8 * PAGE);
+    expect(user.tryMapDma(map)).toFailWith('ENOMEM');
+    expect(user.locked().VmLck).toBe(0);
+    setLimit(user, 8 * PAGE, 8 * PAGE);
+    expect(user.tryMapDma(map)).toSucceed(0);
+  },
+);
+
+test(
+  'container.memlock.other-capability',
+  'no other capability than CAP_IPC_LOCK lifts the limit',
+  options,
+  ({ actor, container }) => {
+    const process = actor({ inheritFds: [container.fd], rlimits: { RLIMIT_MEMLOCK: PAGE } });
+    const user = new ContainerUser(process, container);
+    const vaddr = user.memory(2 * PAGE);
+    dropCapability(user, CAP_IPC_LOCK);
+    expect(user.tryMapDma({ iova: IOVA, vaddr, size: 2n * SIZE })).toFailWith('ENOMEM');
+    expect(user.tryMapDma({ iova: IOVA, vaddr, size: SIZE })).toSucceed(0);
+  },
+);
+
+test(
   'container.memlock.unprivileged-user',
   'a user without any privilege maps memory within the limit through fds that were handed over',
   options,
@@ -198,13 +259,7 @@ test(
     const user = limited(context, 8 * PAGE);
     const vaddr = user.memory(8 * PAGE);
     expect(user.tryMapDma({ iova: IOVA, vaddr, size: 6n * SIZE })).toSucceed(0);
-    const program = new Program();
-    const limit = program.data(16);
-    limit.bytes.writeBigUInt64LE(SIZE, 0);
-    limit.bytes.writeBigUInt64LE(SIZE, 8);
-    const lower = program.syscall('prlimit64', 0, RLIMIT_MEMLOCK, limit, 0);
-    user.actor.run(program);
-    expect(program.result(lower)).toBe(0);
+    setLimit(user, PAGE, PAGE);
     expect(user.tryMapDma({ iova: 2n * IOVA, vaddr, size: SIZE })).toFailWith('ENOMEM');
     expect(user.unmapDma({ iova: IOVA, size: 6n * SIZE })).toBe(6n * SIZE);
     expect(user.locked().VmLck).toBe(0);

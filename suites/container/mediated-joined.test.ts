@@ -1,4 +1,6 @@
 import {
+  VFIO_DMA_MAP_FLAG_VADDR,
+  VFIO_DMA_UNMAP_FLAG_VADDR,
   ContainerUser,
   MDPY,
   Program,
@@ -83,19 +85,20 @@ test(
     const ram = context.memory({ size: 4 * PAGE, kind: '4k' });
     const before = mappingState(container);
     edu.setContainer(container);
-    container.mapDma({ iova: IOVA, vaddr: ram.address, size: 4n * P });
+    container.mapDma({ iova: IOVA, vaddr: ram.address, size: 3n * P });
+    container.mapDma({ iova: 2n * IOVA, vaddr: ram.address + 3n * P, size: P });
     const mapped = mappingState(container);
     expect(mapped.VmLck).toBe(before.VmLck + 16);
     for (let round = 0; round < 2; round++) {
       edu.unsetContainer();
-      expect(mappingState(container)).toEqual({ ...before, dmaAvail: before.dmaAvail! - 1 });
+      expect(mappingState(container)).toEqual({ ...before, dmaAvail: before.dmaAvail! - 2 });
       edu.setContainer(container);
       expect(mappingState(container)).toEqual(mapped);
     }
     edu.unsetContainer();
     const again = { iova: IOVA, vaddr: ram.address, size: P };
     expect(container.tryMapDma(again)).toFailWith('EEXIST');
-    expect(container.unmapDma({ iova: IOVA, size: 4n * P })).toBe(4n * P);
+    expect(container.unmapDma({ iova: 0n, size: 4n * IOVA })).toBe(4n * P);
     expect(mappingState(container)).toEqual(before);
   },
 );
@@ -145,6 +148,38 @@ test(
     edu.setContainer(container);
     expect(container.getInfo().iova_pgsizes).toBe(joined.iova_pgsizes);
     expect(container.iovaRanges()).toEqual(ranges);
+  },
+);
+
+test(
+  'container.mediated.updated-vaddr',
+  'memory that is pinned anew is that at the vaddr that the mapping was given last',
+  {
+    ...options,
+    source: [REPLAY, 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_map()'],
+    covers: [VFIO_IOMMU_MAP_DMA.flag('VFIO_DMA_MAP_FLAG_VADDR')],
+  },
+  (context) => {
+    const { container, edu, mediatedGroup } = beside(context);
+    edu.setContainer(container);
+    mediatedGroup.unsetContainer();
+    const old = context.memory({ size: PAGE, kind: '4k' });
+    const next = context.memory({ size: PAGE, kind: '4k' });
+    const range = { iova: IOVA, size: P };
+    container.mapDma({ ...range, vaddr: old.address });
+    container.unmapDma({ ...range, flags: VFIO_DMA_UNMAP_FLAG_VADDR });
+    container.mapDma({ ...range, vaddr: next.address, flags: VFIO_DMA_MAP_FLAG_VADDR });
+    // With a mediated device the mapping outlives the pages: they are pinned again for who joins.
+    mediatedGroup.setContainer(container);
+    edu.unsetContainer();
+    edu.setContainer(container);
+    old.fill(1);
+    next.fill(2);
+    const device = startEdu(context, context.openDevice(edu));
+    device.readMemory(IOVA, 512);
+    device.writeMemory(IOVA + 1024n, 512);
+    expect(next.verify(2, 1024, 512)).toBe(-1);
+    expect(old.verify(1)).toBe(-1);
   },
 );
 
@@ -289,23 +324,24 @@ test(
   (context) => {
     const { container, edu, mediatedGroup } = beside(context);
     const ram = context.memory({ size: 4 * PAGE, kind: '4k' });
-    container.mapDma({ iova: IOVA, vaddr: ram.address, size: 4n * P });
+    container.mapDma({ iova: IOVA, vaddr: ram.address, size: 3n * P });
+    container.mapDma({ iova: IOVA + 64n * P, vaddr: ram.address + 3n * P, size: P });
     expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START)).toSucceed(0);
     const dirty = () => {
-      const answer = tryGetDirtyBitmap(container, { iova: IOVA, size: 64n * P });
+      const answer = tryGetDirtyBitmap(container, { iova: IOVA, size: 128n * P });
       expect(answer).toSucceed(0);
       return setBits(answer.value.bitmap);
     };
     expect(dirty()).toEqual([]);
     edu.setContainer(container);
-    expect(dirty()).toEqual([0, 1, 2, 3]);
+    expect(dirty()).toEqual([0, 1, 2, 64]);
     mediatedGroup.unsetContainer();
-    expect(dirty()).toEqual([0, 1, 2, 3]);
+    expect(dirty()).toEqual([0, 1, 2, 64]);
     mediatedGroup.setContainer(container);
-    expect(dirty()).toEqual([0, 1, 2, 3]);
+    expect(dirty()).toEqual([0, 1, 2, 64]);
     // What the device wrote while it was there is dirty once more, and then no longer.
     edu.unsetContainer();
-    expect(dirty()).toEqual([0, 1, 2, 3]);
+    expect(dirty()).toEqual([0, 1, 2, 64]);
     expect(dirty()).toEqual([]);
   },
 );

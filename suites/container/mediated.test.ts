@@ -8,6 +8,7 @@ import {
   VFIO_GROUP_UNSET_CONTAINER,
   VFIO_IOMMU_DIRTY_PAGES,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
   VFIO_IOMMU_GET_INFO,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
@@ -96,8 +97,9 @@ test(
       expect(container.unmapDma({ iova, size: PAGE })).toBe(PAGE);
     }
     expect(container.tryMapDma({ iova: 0n, vaddr: 0n, size: 1n << 50n })).toSucceed(0);
+    container.mapDma({ iova: (1n << 64n) - PAGE, vaddr: PAGE, size: PAGE });
     const all = { iova: 0n, size: 0n, flags: VFIO_DMA_UNMAP_FLAG_ALL };
-    expect(container.unmapDma(all)).toBe(1n << 50n);
+    expect(container.unmapDma(all)).toBe((1n << 50n) + PAGE);
   },
 );
 
@@ -163,6 +165,34 @@ test(
     const answer = tryGetDirtyBitmap(container, { iova: IOVA, size: 64n * PAGE });
     expect(answer).toSucceed(0);
     expect(setBits(answer.value.bitmap)).toEqual([]);
+  },
+);
+
+test(
+  'container.mediated.dirty.largest',
+  'dirty pages are tracked of mappings of less than 2^31 pages',
+  {
+    covers: [VFIO_IOMMU_DIRTY_PAGES, VFIO_IOMMU_DIRTY_PAGES.fails('EINVAL')],
+    source: 'drivers/vfio/vfio_iommu_type1.c vfio_dma_bitmap_alloc()',
+    needs,
+  },
+  (context) => {
+    const { container } = mediatedContainer(context);
+    const start = () => tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START);
+    // No memory is behind it, and none is asked for. A bitmap of 8 MiB.
+    const large = { iova: 0n, vaddr: 0n, size: PAGE << 26n };
+    const tooLarge = { iova: 1n << 50n, vaddr: 0n, size: PAGE << 31n };
+    container.mapDma(large);
+    expect(start()).toSucceed(0);
+    const before = container.dmaAvail();
+    expect(container.tryMapDma(tooLarge)).toFailWith('EINVAL');
+    expect(container.dmaAvail()).toBe(before);
+    expect(container.unmapDma(large)).toBe(large.size);
+    expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP)).toSucceed(0);
+    container.mapDma(tooLarge);
+    expect(start()).toFailWith('EINVAL');
+    expect(container.unmapDma(tooLarge)).toBe(tooLarge.size);
+    expect(start()).toSucceed(0);
   },
 );
 
