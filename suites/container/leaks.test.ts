@@ -31,7 +31,8 @@ import {
 
 const P = 4096n;
 const IOVA = 0x100000n;
-const needs = [SLABINFO];
+/** Where something leaks, it is looked at longer. */
+const OPTIONS = { needs: [SLABINFO], timeoutMs: 180_000 };
 const ROUNDS = 200;
 /** They cost more. */
 const PROCESSES = 100;
@@ -68,7 +69,7 @@ test(
       'drivers/vfio/vfio_iommu_type1.c vfio_remove_dma()',
       'drivers/vfio/vfio_iommu_type1.c vfio_pin_map_dma()',
     ],
-    needs,
+    ...OPTIONS,
   },
   ({ container, memory }) => {
     const ram = memory({ size: 4 * 4096, kind: '4k' });
@@ -91,7 +92,7 @@ test(
   {
     covers: [VFIO_IOMMU_DIRTY_PAGES],
     source: 'drivers/vfio/vfio_iommu_type1.c vfio_dma_bitmap_free_all()',
-    needs,
+    ...OPTIONS,
   },
   ({ container, memory }) => {
     const ram = memory({ size: 2 * 4096, kind: '4k' });
@@ -130,7 +131,7 @@ test(
   {
     covers: [VFIO_IOMMU_GET_INFO],
     source: 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_get_info()',
-    needs,
+    ...OPTIONS,
   },
   ({ container, memory }) => {
     const { argsz: enough } = container.getInfo();
@@ -170,7 +171,7 @@ test(
     ],
     device: 'edu',
     uses: ['edu-rp'],
-    needs,
+    ...OPTIONS,
   },
   ({ openGroup }) => {
     const [one, two] = [openGroup('edu'), openGroup('edu-rp')];
@@ -207,7 +208,7 @@ test(
       'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_release()',
     ],
     device: 'edu',
-    needs,
+    ...OPTIONS,
   },
   ({ pci, memory }) => {
     const ram = memory({ size: 4096, kind: '4k' });
@@ -238,7 +239,7 @@ test(
       'drivers/vfio/vfio_iommu_type1.c vfio_remove_dma()',
       'drivers/vfio/vfio_iommu_type1.c vfio_change_dma_owner()',
     ],
-    needs,
+    ...OPTIONS,
   },
   ({ actor, container }) => {
     const parent = actor({ inheritFds: [container.fd] });
