@@ -35,7 +35,7 @@ const IOVA = 0x100000n;
 const OPTIONS = { needs: [SLABINFO], timeoutMs: 180_000 };
 const ROUNDS = 200;
 /** They cost more. */
-const PROCESSES = 100;
+const PROCESSES = 200;
 const EFAULT = -14;
 const ENODEV = -19;
 
@@ -247,22 +247,26 @@ test(
     const address = memory.syscall('mmap', 0, 4096, 3, 0x22, -1, 0);
     parent.run(memory);
     const vaddr = memory.address(address);
-    expectNoKernelLeak(PROCESSES, () => {
+    expectNoKernelLeak(PROCESSES / 2, () => {
       const program = new Program();
-      const children = Array.from({ length: PROCESSES }, () => {
+      const range = { iova: IOVA, size: P };
+      const childMaps = () => {
         const child = program.fork(() => {
-          addMapDma(program, container.fd, { iova: IOVA, vaddr, size: P });
+          addMapDma(program, container.fd, { ...range, vaddr });
         });
         program.syscall('wait4', child, 0, 0, 0);
-        const range = { iova: IOVA, size: P };
+      };
+      const children = Array.from({ length: PROCESSES / 2 }, () => {
+        childMaps();
+        const unmapped = addUnmapDma(program, container.fd, range);
+        childMaps();
         addUnmapDma(program, container.fd, { ...range, flags: VFIO_DMA_UNMAP_FLAG_VADDR });
         const taken = addMapDma(program, container.fd, {
           ...range,
           vaddr,
           flags: VFIO_DMA_MAP_FLAG_VADDR,
         });
-        const unmapped = addUnmapDma(program, container.fd, range);
-        return [taken, unmapped.ref];
+        return [unmapped.ref, taken, addUnmapDma(program, container.fd, range).ref];
       });
       parent.run(program);
       const answers = children.flat().map((ref) => program.result(ref));

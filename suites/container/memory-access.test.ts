@@ -1,4 +1,5 @@
 import {
+  hugePages,
   MAP_FIXED,
   MAP_SHARED,
   OWN_MACHINE,
@@ -140,6 +141,27 @@ for (const { name, pages, hole, words } of [
     },
   );
 }
+
+test(
+  'container.map-dma.hole.behind-huge-page',
+  'a mapping over a huge page and nothing behind it is refused, and the huge page is released',
+  {
+    covers: [VFIO_IOMMU_MAP_DMA.fails('EFAULT')],
+    source: PIN,
+    needs: [hugePages(2048, 2)],
+  },
+  ({ container, memory }) => {
+    const HUGE = 2 * 1024 * 1024;
+    const ram = memory({ size: 2 * HUGE, kind: 'hugetlb-2m' });
+    expect(sys.munmap(ram.address + BigInt(HUGE), HUGE)).toBe(0);
+    const before = mappingState(container);
+    // 512 pages are pinned at a time: all of the huge page, contiguous with what is asked for next.
+    const map = { iova: IOVA, vaddr: ram.address, size: BigInt(HUGE) + PAGE };
+    expect(container.tryMapDma(map)).toFailWith('EFAULT');
+    expect(mappingState(container)).toEqual(before);
+    expect(container.tryMapDma({ ...map, size: BigInt(HUGE) })).toSucceed(0);
+  },
+);
 
 test(
   'container.map-dma.hole.behind-file',
