@@ -5,7 +5,6 @@ import {
   O_CLOEXEC,
   O_RDWR,
   VFIO_GROUP_SET_CONTAINER,
-  VFIO_GROUP_UNSET_CONTAINER,
   VFIO_IOMMU_DIRTY_PAGES,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
@@ -342,34 +341,5 @@ test(
       },
     );
     expect(refused).toBeGreaterThan(0);
-  },
-);
-
-test(
-  'container.no-memory.group-leaves',
-  'leaving a container needs no memory',
-  {
-    covers: [VFIO_GROUP_UNSET_CONTAINER],
-    source: 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_detach_group()',
-    device: 'edu',
-    uses: ['edu-rp'],
-    needs,
-  },
-  (context) => {
-    const { container, memory, openGroup } = context;
-    const group = openGroup('edu-rp');
-    const ram = memory({ size: 4096, kind: '4k' });
-    container.mapDma({ iova: IOVA, vaddr: ram.address, size: P });
-    const state = mappingState(container);
-    group.setContainer(container);
-    withEachFailing(
-      context,
-      ioctlWith(group.fd, VFIO_GROUP_UNSET_CONTAINER.request, 0),
-      (result) => {
-        expect(result).toBe(0);
-        expect(mappingState(container)).toEqual(state);
-        group.setContainer(container);
-      },
-    );
   },
 );
