@@ -1,3 +1,4 @@
+import { accessSync, constants } from 'node:fs';
 import { sys } from '../shim/index.ts';
 import { O_CLOEXEC, O_RDWR } from '../abi/libc.ts';
 import { Answer } from '../vfio/answer.ts';
@@ -13,10 +14,11 @@ export class RawConfig extends ByteSpace {
   override readonly size: number;
   #open = true;
 
-  /** @throws KernelError: EACCES for who is not root. */
+  /** @throws EACCES for who is not root. */
   constructor(pci: PciFunction) {
     super();
     const path = `${pci.path}/config`;
+    accessSync(path, constants.R_OK | constants.W_OK);
     this.#fd = new Answer(`open ${path}`, sys.open(path, O_RDWR | O_CLOEXEC), undefined).must();
     this.size = pci.config().length;
   }

@@ -16,10 +16,15 @@ const limit = (rounds: number): number => 10 * MINUTE + rounds * ROUND_MS;
 describe('a run on the devices of a machine', () => {
   it('tests them, gives them back and leaves disk and network alone', async () => {
     const folder = resultsFolder();
-    const { problems, outputs } = await playOnMachine('whole device.info', folder, limit(0));
+    const { problems, outputs } = await playOnMachine(
+      'whole device.info device.hot-reset.single',
+      folder,
+      limit(0),
+    );
     expect(outputs['devices']).toContain('in use: vda is mounted at /mnt');
     expect(outputs['devices']).toMatch(/in use: eth\d has the address 10\.0\.2\.15/);
     expect(outputs['run']).toContain('exit code 0');
+    expect(outputs['run']).toContain('--allow hot-reset');
     const { summary } = readResults(join(folder, 'guest/run'));
     expect(summary.fail + summary.error + summary.crash).toBe(0);
     expect(summary.pass).toBeGreaterThan(10);

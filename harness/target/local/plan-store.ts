@@ -51,9 +51,9 @@ export function makePlan(devices: DeviceState[]): Plan {
  */
 export function storePlan(plan: Plan, folder = PLAN_FOLDER): string {
   const file = join(folder, `${plan.bootId.slice(0, 8)}-${plan.pid}-${plan.started}.json`);
+  const draft = `${file}.new`;
   try {
     makeDurableFolder(folder);
-    const draft = `${file}.new`;
     const fd = openSync(draft, 'w');
     try {
       writeSync(fd, JSON.stringify(plan, null, 2) + '\n');
@@ -64,6 +64,7 @@ export function storePlan(plan: Plan, folder = PLAN_FOLDER): string {
     renameSync(draft, file);
     syncFolder(folder);
   } catch (error) {
+    if (existsSync(draft)) rmSync(draft);
     throw new SetupError(
       `the plan cannot be written, so nothing was touched: ${(error as Error).message}`,
       `make room in ${folder} and see that it can be written to`,
