@@ -2,12 +2,10 @@ import {
   ERRNO,
   FAILSLAB,
   VFIO_DEVICE_IOEVENTFD,
-  VFIO_GROUP_GET_DEVICE_FD,
   armAllocationFailures,
   enableDevice,
   expect,
   failNthAllocation,
-  sys,
   test,
   tryIoeventfd,
   vfio_device_ioeventfd,
@@ -56,39 +54,5 @@ test(
       if (!hasFailed) break;
     }
     expect(refused).toBeGreaterThan(0);
-  },
-);
-
-test(
-  'device.no-memory.open',
-  'an open without memory at any point fails, and the next one gives a device that works',
-  {
-    ...OPTIONS,
-    covers: [VFIO_GROUP_GET_DEVICE_FD.fails('ENOMEM')],
-    source: [
-      'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_enable()',
-      'drivers/vfio/pci/vfio_pci_config.c vfio_config_init()',
-    ],
-    device: 'xhci-msi',
-  },
-  ({ group, pci, openDevice, defer }) => {
-    const first = openDevice(group);
-    const wanted = first.config.readAll();
-    first.close();
-    defer(armAllocationFailures());
-    let refused = 0;
-    for (let nth = 1; nth < MOST; nth++) {
-      const { result, hasFailed } = failNthAllocation(nth, (program) =>
-        program.syscall('ioctl', group.fd, VFIO_GROUP_GET_DEVICE_FD.request, program.data(pci.bdf)),
-      );
-      if (result >= 0) sys.close(result);
-      else {
-        refused++;
-        expect(result, `allocation ${nth}`).toBe(-ERRNO.ENOMEM);
-      }
-      if (!hasFailed) break;
-    }
-    expect(refused).toBeGreaterThan(0);
-    expect(openDevice(group).config.readAll()).toEqual(wanted);
   },
 );
