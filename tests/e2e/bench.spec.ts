@@ -34,11 +34,12 @@ function counts({ run }: BenchResults): boolean {
   return run.environment['clock'] === COUNTED_CLOCK;
 }
 
-/** Some rounds of a run, as if there had been no others. */
+/** Some rounds of what is compared, as if there had been no others. */
 function trial(results: BenchResults, number: number): BenchResults {
+  const compared = results.benchmarks.filter(({ id }) => COMPARED.includes(id));
   return {
     ...results,
-    benchmarks: results.benchmarks.map((bench) => ({
+    benchmarks: compared.map((bench) => ({
       ...bench,
       rounds: bench.rounds.slice(number * ROUNDS, (number + 1) * ROUNDS),
     })),
@@ -49,7 +50,7 @@ function trial(results: BenchResults, number: number): BenchResults {
 function verdicts([a, b]: readonly [BenchResults, BenchResults]): Verdict[] {
   return Array.from({ length: TRIALS }, (_, number) => {
     const { operations } = compareBenches(trial(a, number), trial(b, number), 5);
-    return operations.filter(({ id }) => COMPARED.includes(id)).map(({ verdict }) => verdict);
+    return operations.map(({ verdict }) => verdict);
   }).flat();
 }
 
