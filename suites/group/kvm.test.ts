@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import {
+  CDEV,
   VirtualMachine,
   debugfsHas,
   eventually,
@@ -14,6 +15,7 @@ import {
 
 const VALID = 'drivers/vfio/vfio_main.c vfio_file_is_valid()';
 const GROUP_KVM = 'drivers/vfio/group.c vfio_device_group_get_kvm_safe()';
+const CDEV_KVM = 'drivers/vfio/device_cdev.c vfio_df_get_kvm_safe()';
 const GET_PUT = 'drivers/vfio/vfio_main.c vfio_device_get_kvm_safe(), vfio_device_put_kvm()';
 
 /** KVM, as far as a machine without processors goes, and debugfs to see which machines there are. */
@@ -119,6 +121,49 @@ test(
     expect(vm.tryAdd(group.fd)).toSucceed(0);
     // The container has no IOMMU yet.
     expect(group.tryGetDevice(context.pci.bdf)).toFailWith('EINVAL');
+    vm.close();
+    expect(isForgotten(vm)).toBe(true);
+  },
+);
+
+test(
+  'group.kvm.cdev-keeps-machine',
+  'a device bound while its own fd is known to a virtual machine keeps that machine until it is closed',
+  { source: [CDEV_KVM, GET_PUT], needs: [KVM, CDEV], since: '6.6' },
+  (context) => {
+    const { openCdev, iommufd } = context;
+    const io = iommufd();
+    for (let round = 0; round < 2; round++) {
+      const vm = machine(context);
+      const device = openCdev();
+      expect(vm.tryAdd(device.fd)).toSucceed(0);
+      device.bind(io);
+      vm.close();
+      expect(vm.exists).toBe(true);
+      device.close();
+      expect(isForgotten(vm)).toBe(true);
+    }
+  },
+);
+
+test(
+  'group.kvm.cdev-bind-fails',
+  'a device that could not be bound keeps no virtual machine',
+  {
+    source: 'drivers/vfio/device_cdev.c vfio_df_ioctl_bind_iommufd(): vfio_device_put_kvm()',
+    device: 'edu-pair-a',
+    uses: ['edu-pair-b'],
+    needs: [KVM, CDEV],
+    since: '6.6',
+  },
+  (context) => {
+    const { openCdev, iommufd } = context;
+    // A sibling in the same group is another iommufd's.
+    openCdev('edu-pair-b').bind(iommufd());
+    const vm = machine(context);
+    const device = openCdev();
+    expect(vm.tryAdd(device.fd)).toSucceed(0);
+    expect(device.tryBind({ iommufd: iommufd() })).toFailWith('EPERM');
     vm.close();
     expect(isForgotten(vm)).toBe(true);
   },
