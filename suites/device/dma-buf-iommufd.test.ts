@@ -191,7 +191,6 @@ for (const [name, { take, give }] of Object.entries(REVOKED)) {
       expect(pair.seen(IN_PAGE)).toBe(0xcafe);
       take(exporter);
       give(exporter);
-      enableDevice(exporter);
       exporter.region(0).write32(SCRATCH, 0xbabe);
       expect(pair.seen(IN_PAGE)).toBe(NONE);
       pair.unmap();

@@ -22,7 +22,9 @@ import {
 const BIND = 'drivers/vfio/device_cdev.c vfio_df_ioctl_bind_iommufd()';
 const UNBIND = 'drivers/vfio/device_cdev.c vfio_df_unbind_iommufd()';
 const UNSET = 'drivers/vfio/group.c vfio_group_ioctl_unset_container()';
-const ROUNDS = 150;
+/** A bind resets the device, which takes its time; what is refused takes none. */
+const BINDS = 150;
+const ROUNDS = 1000;
 const OPTIONS = { timeoutMs: 180_000 };
 
 function open(program: Program, path: string): Ref {
@@ -56,8 +58,8 @@ test(
   ({ pci }) => {
     const program = new Program();
     const { first, bound } = addBind(program, pci);
-    program.repeat(first, ROUNDS);
-    expectNoKernelLeak(ROUNDS, () => program.run());
+    program.repeat(first, BINDS);
+    expectNoKernelLeak(BINDS, () => program.run());
     expect(program.result(bound)).toBe(0);
   },
 );
@@ -77,10 +79,11 @@ test(
     // A sibling in the same group is another iommufd's.
     openCdev().bind(iommufd());
     const program = new Program();
-    const { first, bound } = addBind(program, boundTo('edu-pair-b'));
-    program.repeat(first, ROUNDS);
+    const sibling = boundTo('edu-pair-b');
+    // repeat() ends with the first call that fails.
+    const binds = Array.from({ length: ROUNDS }, () => addBind(program, sibling).bound);
     expectNoKernelLeak(ROUNDS, () => program.run());
-    expect(program.result(bound)).toBe(-ERRNO.EPERM);
+    expect(binds.filter((bound) => program.result(bound) !== -ERRNO.EPERM)).toEqual([]);
   },
 );
 
