@@ -1,7 +1,6 @@
 import {
   AT_FDCWD,
   FAILSLAB,
-  SLABINFO,
   O_CLOEXEC,
   O_RDWR,
   VFIO_GROUP_SET_CONTAINER,
@@ -17,7 +16,6 @@ import {
   addUnmapDma,
   armAllocationFailures,
   expect,
-  expectNoKernelLeak,
   failNthAllocation,
   mappingState,
   scatteredMemory,
@@ -273,40 +271,6 @@ test(
     );
     expect(refused).toBeGreaterThan(0);
     container.setIommu(VFIO_TYPE1v2_IOMMU);
-  },
-);
-
-test(
-  'container.no-memory.set-iommu-leak',
-  'what was allocated for an IOMMU is given back when there is no memory for the rest',
-  {
-    covers: [VFIO_SET_IOMMU],
-    source: ['drivers/vfio/container.c vfio_ioctl_set_iommu()', ATTACH],
-    device: 'edu',
-    needs: [FAILSLAB, SLABINFO],
-    timeoutMs: 180_000,
-  },
-  (context) => {
-    const container = context.emptyContainer();
-    const group = context.openGroup();
-    group.setContainer(container);
-    context.defer(armAllocationFailures());
-    const setIommu = ioctlWith(container.fd, VFIO_SET_IOMMU.request, VFIO_TYPE1v2_IOMMU);
-    const fails = (nth: number) => {
-      const { result } = failNthAllocation(nth, setIommu);
-      // Some allocations are for what can be done without.
-      if (result === 0) group.unsetContainer();
-      if (result === 0) group.setContainer(container);
-      return result < 0;
-    };
-    const points = Array.from({ length: 60 }, (_, index) => index + 1).filter(fails);
-    expect(points.length).toBeGreaterThan(2);
-    // The later ones have the most to give back.
-    const late = points.slice(points.length >> 1);
-    const ROUNDS = 150;
-    expectNoKernelLeak(ROUNDS, () => {
-      for (let round = 0; round < ROUNDS; round++) fails(late[round % late.length]!);
-    });
   },
 );
 
