@@ -2,6 +2,7 @@ import {
   ConfigPair,
   OWN_MACHINE,
   PCI_BASE_ADDRESS_0,
+  PCI_CARDBUS_CIS,
   PCI_COMMAND,
   PCI_COMMAND_MASTER,
   PCI_COMMAND_MEMORY,
@@ -149,10 +150,11 @@ test(
   { source: `${CONFIG} vfio_bar_restore()`, ...NEEDS },
   (context) => {
     const { view, hardware } = openVf(context);
-    const before = hardware.readAll();
+    const bars = () => hardware.readAll().subarray(PCI_BASE_ADDRESS_0, PCI_CARDBUS_CIS);
+    const before = bars();
     view.write32(PCI_BASE_ADDRESS_0, 0x1234_0000);
     view.write16(PCI_COMMAND, PCI_COMMAND_MEMORY);
     view.write16(PCI_COMMAND, PCI_COMMAND_MEMORY);
-    expect(hardware.readAll()).toEqual(before);
+    expect(bars()).toEqual(before);
   },
 );
