@@ -37,8 +37,8 @@ export interface Audience {
 /** Prepares the machines and runs the tests. If the machines cannot be prepared, no empty directory stays. */
 export async function executeRun(planned: PlannedRun, audience: Audience): Promise<RunResults> {
   const { args, tests, shard, directory } = planned;
-  const count = machineCount(args, shard?.ids.length ?? tests.length);
   try {
+    const count = machineCount(args, shard?.ids.length ?? tests.length);
     return await onTargets(args, count, directory, audience.note, (targets) => {
       if (args.results === undefined) pointLatest(directory);
       const [target] = targets;
