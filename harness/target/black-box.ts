@@ -1,8 +1,9 @@
 import { execFile } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { rmSync, writeFileSync } from 'node:fs';
 import { promisify } from 'node:util';
 import { workerBundle } from '../../setup/paths.mjs';
 import type { LastCalls } from '../protocol/events.ts';
+import type { SessionEnd } from './target.ts';
 
 /** What a test's calls and their data take, with room to spare; a power of two, as a PCI BAR must be. */
 export const BLACK_BOX_SIZE = 8 * 1024 * 1024;
@@ -30,4 +31,9 @@ export async function readLastCalls(file: string, title: string): Promise<LastCa
   } catch (error) {
     return { calls: [`(the last calls cannot be read: ${(error as Error).message})`] };
   }
+}
+
+/** Removes a box that nobody will ask: its writer ended well. */
+export function removeNeedlessBlackBox(file: string, { kind }: SessionEnd): void {
+  if (kind === 'clean') rmSync(file, { force: true });
 }

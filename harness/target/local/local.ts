@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process';
-import { createWriteStream, rmSync } from 'node:fs';
+import { createWriteStream } from 'node:fs';
 import type { Socket } from 'node:net';
 import { release } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +12,12 @@ import {
   type WorkerEvent,
 } from '../../protocol/events.ts';
 import type { Risk } from '../../protocol/risks.ts';
-import { BLACK_BOX_SIZE, createBlackBox, readLastCalls } from '../black-box.ts';
+import {
+  BLACK_BOX_SIZE,
+  createBlackBox,
+  readLastCalls,
+  removeNeedlessBlackBox,
+} from '../black-box.ts';
 import { spawnDependent } from '../death.ts';
 import { onLines } from '../lines.ts';
 import {
@@ -83,9 +88,7 @@ export async function prepareLocal(options: LocalOptions): Promise<Target> {
         join(options.resultsDir, 'console.log'),
         blackBox.path,
       );
-      void session.ended.then(({ kind }) => {
-        if (kind === 'clean') rmSync(blackBox.path, { force: true });
-      });
+      void session.ended.then((end) => removeNeedlessBlackBox(blackBox.path, end));
       session.send(
         encodeLine({
           type: 'assignment',

@@ -20,7 +20,12 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { SetupError } from '../../../setup/failure.mjs';
 import { projectFolder, workerBundle } from '../../../setup/paths.mjs';
 import { encodeLine, PROTOCOL_VERSION, type LastCalls } from '../../protocol/events.ts';
-import { BLACK_BOX_SIZE, createBlackBox, readLastCalls } from '../black-box.ts';
+import {
+  BLACK_BOX_SIZE,
+  createBlackBox,
+  readLastCalls,
+  removeNeedlessBlackBox,
+} from '../black-box.ts';
 import { laneSuffix } from '../lanes.ts';
 import { UnsupportedError } from '../errors.ts';
 import { RISK_NAMES } from '../../protocol/risks.ts';
@@ -221,8 +226,8 @@ class VmTarget implements Target {
       bootTimeoutMs: (options.bootTimeoutMs ?? BOOT_TIMEOUT_MS) * this.timeoutScale,
       powerOffMs: options.after ? Infinity : POWER_OFF_MS * this.timeoutScale,
     });
-    void session.ended.then(({ kind }) => {
-      if (kind === 'clean') rmSync(blackBox, { force: true });
+    void session.ended.then((end) => {
+      removeNeedlessBlackBox(blackBox, end);
       rmSync(folder, { recursive: true, force: true });
       try {
         rmdirSync(resultsShare); // stays only if the guest put something there
