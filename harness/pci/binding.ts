@@ -18,6 +18,12 @@ export function bindTo(pci: PciFunction, driver: string): void {
   }
 }
 
+/** Binds a function anew, also one that is bound to the driver already. @throws as {@link bindTo} */
+export function bindAnew(pci: PciFunction, driver: string): void {
+  unbind(pci);
+  bindTo(pci, driver);
+}
+
 /** Leaves the function without a driver. */
 export function unbind(pci: PciFunction): void {
   if (pci.driver) writeFileSync(`${pci.path}/driver/unbind`, pci.bdf);

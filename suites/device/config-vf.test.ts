@@ -15,10 +15,8 @@ import {
   VFIO_TYPE1v2_IOMMU,
   bindTo,
   expect,
-  setModuleParameter,
+  makeVirtualFunctions,
   test,
-  trySetVfs,
-  virtualFunctions,
   type Device,
   type PciFunction,
   type Region,
@@ -40,10 +38,7 @@ interface OpenVf {
 /** A virtual function of the igb, open, its PF on vfio-pci. */
 function openVf(context: TestContext): OpenVf {
   const { pci: pf, defer, emptyContainer, openFreshGroup } = context;
-  defer(setModuleParameter('vfio_pci', 'enable_sriov', 'Y'));
-  trySetVfs(pf, 1).must();
-  defer(() => void trySetVfs(pf, 0));
-  const vf = virtualFunctions(pf)[0]!;
+  const [vf] = makeVirtualFunctions(context) as [PciFunction];
   bindTo(vf, 'vfio-pci');
   const container = emptyContainer();
   const groups = [pf, vf].map((pci) => openFreshGroup(pci.group!));

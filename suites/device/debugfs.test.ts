@@ -2,6 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import {
   DEBUGFS,
   OWN_MACHINE,
+  bindAnew,
   bindTo,
   debugfsHas,
   expect,
@@ -57,14 +58,10 @@ for (const [parameter, other] of [
     { source: SHOWN, since: '7.3', ...NEEDS },
     ({ pci, defer }) => {
       expect([shown(pci, parameter), shown(pci, other)]).toEqual(['N', 'N']);
-      defer(() => {
-        unbind(pci);
-        bindTo(pci, 'vfio-pci');
-      });
+      defer(() => bindAnew(pci, 'vfio-pci'));
       defer(setModuleParameter('vfio_pci', parameter, 'Y'));
       expect(shown(pci, parameter)).toBe('N');
-      unbind(pci);
-      bindTo(pci, 'vfio-pci');
+      bindAnew(pci, 'vfio-pci');
       expect([shown(pci, parameter), shown(pci, other)]).toEqual(['Y', 'N']);
     },
   );

@@ -11,10 +11,9 @@ import {
   enableDevice,
   expect,
   findCapability,
-  setModuleParameter,
+  makeVirtualFunctions,
   test,
   trySetVfs,
-  virtualFunctions,
   type Device,
   type PciFunction,
   type TestContext,
@@ -28,13 +27,10 @@ const TABLE_BAR = 3;
 
 /** The physical function open, with one virtual function below it, open too. */
 function openPair(context: TestContext): { pf: Device; vf: Device; pci: PciFunction } {
-  const { pci: physical, container, group, openDevice, openFreshGroup, defer } = context;
-  defer(setModuleParameter('vfio_pci', 'enable_sriov', 'Y'));
+  const { pci: physical, container, group, openDevice, openFreshGroup } = context;
   // First, for opening it resets it, and its virtual functions with it.
   const pf = openDevice(group, `${physical.bdf} vf_token=${TOKEN}`);
-  trySetVfs(physical, 1).must();
-  defer(() => void trySetVfs(physical, 0));
-  const [pci] = virtualFunctions(physical) as [PciFunction];
+  const [pci] = makeVirtualFunctions(context) as [PciFunction];
   bindTo(pci, 'vfio-pci');
   const vfGroup = openFreshGroup(pci.group!);
   vfGroup.setContainer(container);
@@ -128,14 +124,13 @@ test(
   'device.vf.wakes-pf',
   'a physical function that sleeps is woken when it gets virtual ones',
   { source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_sriov_configure()', ...NEEDS },
-  ({ device, pci, defer }) => {
-    defer(setModuleParameter('vfio_pci', 'enable_sriov', 'Y'));
+  (context) => {
+    const { device, pci } = context;
     enableDevice(device);
     const at = findCapability(device.config, PCI_CAP_ID_PM)! + 4;
     device.config.write16(at, 3);
     expect(device.region(0).tryRead(8, 4)).toFailWith('EIO');
-    trySetVfs(pci, 1).must();
-    defer(() => void trySetVfs(pci, 0));
+    makeVirtualFunctions(context);
     expect(device.config.read16(at) & 3).toBe(0);
     expect(pci.config().readUInt16LE(at) & 3).toBe(0);
     expect(device.region(0).tryRead(8, 4)).toSucceed(4);

@@ -5,6 +5,7 @@ import {
   VFIO_GROUP_GET_DEVICE_FD,
   VFIO_GROUP_SET_CONTAINER,
   VFIO_TYPE1v2_IOMMU,
+  bindAnew,
   bindTo,
   expect,
   functionInRole,
@@ -88,8 +89,7 @@ test(
     expect(bridge.driver).toBe(null);
     expect(group.status()).toBe(VFIO_GROUP_FLAGS_VIABLE);
     // Each attempt gives back what it had taken: the next device gets the index that is free.
-    unbind(pci);
-    bindTo(pci, 'vfio-pci');
+    bindAnew(pci, 'vfio-pci');
     const index = vfioDevName(pci);
     unbind(pci);
     for (let again = 0; again < 3; again++) {

@@ -4,13 +4,11 @@ import {
   OWN_MACHINE,
   VFIO_DEVICE_BIND_FLAG_TOKEN,
   VFIO_DEVICE_BIND_IOMMUFD,
+  bindAnew,
   bindTo,
   expect,
-  setModuleParameter,
+  makeVirtualFunctions,
   test,
-  trySetVfs,
-  unbind,
-  virtualFunctions,
   type Answer,
   type PciFunction,
   type TestContext,
@@ -39,13 +37,9 @@ function pfWithVf(context: TestContext): {
   tryBind: (pci: PciFunction, token?: string) => Answer<CdevDevice>;
 } {
   const { pci: pf, defer, iommufd, memory } = context;
-  defer(setModuleParameter('vfio_pci', 'enable_sriov', 'Y'));
   // A new binding has a new, random token.
-  unbind(pf);
-  bindTo(pf, 'vfio-pci');
-  trySetVfs(pf, 1).must();
-  defer(() => void trySetVfs(pf, 0));
-  const [vf] = virtualFunctions(pf) as [PciFunction];
+  bindAnew(pf, 'vfio-pci');
+  const [vf] = makeVirtualFunctions(context) as [PciFunction];
   bindTo(vf, 'vfio-pci');
   const io = iommufd();
   const uuid = memory({ size: 4096, kind: '4k' });

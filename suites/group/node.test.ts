@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, readlinkSync } from 'node:fs';
 import {
   OWN_MACHINE,
+  bindAnew,
   bindTo,
   expect,
   groupNode,
@@ -96,12 +97,10 @@ test(
   ({ pci }) => {
     const facts = () => [nodeFacts(groupNode(pci.group!)).dev, vfioDevName(pci)];
     // From here on it has the lowest minor that is free.
-    unbind(pci);
-    bindTo(pci, 'vfio-pci');
+    bindAnew(pci, 'vfio-pci');
     const before = facts();
     for (let round = 0; round < 3; round++) {
-      unbind(pci);
-      bindTo(pci, 'vfio-pci');
+      bindAnew(pci, 'vfio-pci');
       expect(facts()).toEqual(before);
     }
   },

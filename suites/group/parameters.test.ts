@@ -9,51 +9,24 @@ import {
   VFIO_PCI_INTX_IRQ_INDEX,
   VFIO_PCI_VGA_REGION_INDEX,
   VFIO_TYPE1v2_IOMMU,
-  bindTo,
+  bindAnew,
   eventually,
   expect,
-  loadModule,
+  reloadVfioPci,
+  switchOnForVfioPci,
   test,
   tryWriteAttribute,
   unbind,
-  unloadModule,
   CHANGEABLE_VFIO_PCI,
   functionInRole,
-  isUnloadable,
   setModuleParameter,
   type Device,
   type Eventfd,
   type PciFunction,
-  type TestContext,
 } from '../../harness/testing/index.ts';
 import { statSync } from 'node:fs';
 
 const PARAMETERS = '/sys/module/vfio_pci/parameters';
-const RELOAD = { needs: [OWN_MACHINE, UNLOADABLE_VFIO_PCI] };
-
-/** Loads vfio-pci anew with parameters, and without any after the test. */
-function reload({ defer }: TestContext, ...parameters: string[]): void {
-  defer(() => {
-    unloadModule('vfio-pci');
-    loadModule('vfio-pci');
-  });
-  unloadModule('vfio-pci');
-  loadModule('vfio-pci', ...parameters);
-}
-
-/** Sets a parameter for the device of the test, which is bound anew: see {@link CHANGEABLE_VFIO_PCI}. */
-function setParameter(context: TestContext, name: string): void {
-  if (isUnloadable('vfio_pci')) return reload(context, `${name}=1`);
-  const { defer, role } = context;
-  const pci = functionInRole(role)!;
-  const restore = setModuleParameter('vfio_pci', name, 'Y');
-  // Since 7.3 a device keeps the value that it was bound with: whoever comes next binds it anew.
-  defer(() => {
-    restore();
-    unbind(pci);
-  });
-  unbind(pci);
-}
 
 test(
   'group.parameters.modes',
@@ -81,8 +54,7 @@ test(
     needs: [OWN_MACHINE],
   },
   ({ pci, openGroup, emptyContainer, openDevice }) => {
-    unbind(pci);
-    bindTo(pci, 'vfio-pci');
+    bindAnew(pci, 'vfio-pci');
     const state = () => pci.attribute('power_state');
     expect(pci.attribute('power/control')).toBe('auto');
     expect(eventually(() => state() === 'D3hot')).toBe(true);
@@ -115,7 +87,7 @@ test(
     needs: [OWN_MACHINE, CHANGEABLE_VFIO_PCI],
   },
   (context) => {
-    setParameter(context, 'disable_idle_d3');
+    context.defer(switchOnForVfioPci('disable_idle_d3', [functionInRole(context.role)!]));
     const { pci, container, openGroup, openDevice } = context;
     expect(container.fd).toBeGreaterThanOrEqual(0);
     expect(pci.attribute('power/runtime_status')).toBe('active');
@@ -161,7 +133,7 @@ test(
     needs: [OWN_MACHINE, CHANGEABLE_VFIO_PCI],
   },
   (context) => {
-    setParameter(context, 'nointxmask');
+    context.defer(switchOnForVfioPci('nointxmask', [functionInRole(context.role)!]));
     expect(masksInDevice(context.pci, context.device, context.eventfd())).toBe(false);
   },
 );
@@ -186,8 +158,7 @@ test(
     expect(masksInDevice(pci, before, eventfd())).toBe(true);
     before.close();
     openGroup().close();
-    unbind(pci);
-    bindTo(pci, 'vfio-pci');
+    bindAnew(pci, 'vfio-pci');
     const group = Group.open(pci.group!);
     defer(() => group.close());
     group.setContainer(container);
@@ -217,10 +188,7 @@ test(
       device.close();
       group.close();
     };
-    const again = () => {
-      unbind(pci);
-      bindTo(pci, 'vfio-pci');
-    };
+    const again = () => bindAnew(pci, 'vfio-pci');
     defer(again);
     const restore = setModuleParameter('vfio_pci', 'disable_idle_d3', 'Y');
     defer(restore);
@@ -245,9 +213,13 @@ for (const disabled of [false, true]) {
     disabled
       ? 'with disable_vga a VGA device has no legacy region'
       : 'a VGA device has the legacy region',
-    { source: 'drivers/vfio/pci/vfio_pci.c disable_vga', device: 'vga', ...RELOAD },
+    {
+      source: 'drivers/vfio/pci/vfio_pci.c disable_vga',
+      device: 'vga',
+      needs: [OWN_MACHINE, UNLOADABLE_VFIO_PCI],
+    },
     (context) => {
-      reload(context, ...(disabled ? ['disable_vga=1'] : []));
+      context.defer(reloadVfioPci(...(disabled ? ['disable_vga=1'] : [])));
       const { device } = context;
       const answer = device.tryGetRegionInfo(VFIO_PCI_VGA_REGION_INDEX);
       if (disabled) expect(answer).toFailWith('EINVAL');

@@ -3,16 +3,15 @@ import {
   FAILSLAB,
   O_WRONLY,
   OWN_MACHINE,
+  allowVirtualFunctions,
   armAllocationFailures,
-  bindTo,
+  bindAnew,
   eventually,
   expect,
   failNthAllocation,
-  setModuleParameter,
   sys,
   test,
   trySetVfs,
-  unbind,
   virtualFunctions,
 } from '../../harness/testing/index.ts';
 
@@ -27,11 +26,10 @@ test(
     device: 'igb',
     needs: [OWN_MACHINE, FAILSLAB],
   },
-  ({ pci, defer }) => {
-    defer(setModuleParameter('vfio_pci', 'enable_sriov', 'Y'));
-    defer(() => void trySetVfs(pci, 0));
-    unbind(pci);
-    bindTo(pci, 'vfio-pci');
+  (context) => {
+    const { defer } = context;
+    const pci = allowVirtualFunctions(context);
+    bindAnew(pci, 'vfio-pci');
     const asleep = () => pci.attribute('power_state') === 'D3hot';
     const fd = sys.open(`${pci.path}/sriov_numvfs`, O_WRONLY);
     defer(() => sys.close(fd));

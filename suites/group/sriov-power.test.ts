@@ -2,16 +2,16 @@ import {
   OWN_MACHINE,
   PCI_CAP_ID_PM,
   PCI_PM_CTRL,
+  allowVirtualFunctions,
+  bindAnew,
   bindTo,
   eventually,
   expect,
   findCapability,
   kernelModule,
   loadModule,
-  setModuleParameter,
   test,
   trySetVfs,
-  unbind,
   virtualFunctions,
   type PciFunction,
   type TestContext,
@@ -24,13 +24,8 @@ const D3HOT = 3;
 
 /** The PF, bound afresh and allowed to have VFs; without VFs again after the test. */
 function allowedPf(context: TestContext): PciFunction {
-  const { pci, defer } = context;
-  defer(setModuleParameter('vfio_pci', 'enable_sriov', 'Y'));
-  defer(() => {
-    if (virtualFunctions(pci).length > 0) trySetVfs(pci, 0);
-  });
-  unbind(pci);
-  bindTo(pci, 'vfio-pci');
+  const pci = allowVirtualFunctions(context);
+  bindAnew(pci, 'vfio-pci');
   return pci;
 }
 

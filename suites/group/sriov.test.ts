@@ -3,6 +3,8 @@ import {
   OWN_MACHINE,
   VFIO_GROUP_FLAGS_VIABLE,
   VFIO_TYPE1v2_IOMMU,
+  allowVirtualFunctions,
+  bindAnew,
   bindTo,
   expect,
   hasGroupNode,
@@ -14,8 +16,6 @@ import {
   tryWriteAttribute,
   unbind,
   virtualFunctions,
-  type PciFunction,
-  type TestContext,
 } from '../../harness/testing/index.ts';
 
 const CONFIGURE = [
@@ -26,16 +26,6 @@ const NEEDS = { device: 'igb', needs: [OWN_MACHINE] };
 const NO_CHANNEL = /No device request channel registered/;
 const QUIET = 50;
 const SOON = 20_000;
-
-/** The PF on vfio-pci, allowed to have VFs; without VFs again after the test. */
-function allowedPf(context: TestContext): PciFunction {
-  const { pci, defer } = context;
-  defer(setModuleParameter('vfio_pci', 'enable_sriov', 'Y'));
-  defer(() => {
-    if (virtualFunctions(pci).length > 0) trySetVfs(pci, 0);
-  });
-  return pci;
-}
 
 test(
   'group.sriov.not-enabled',
@@ -54,7 +44,7 @@ test(
   'with enable_sriov a PF gets as many VFs as asked for, each for a driver of its own',
   { source: CONFIGURE, peer: ['L11'], ...NEEDS },
   (context) => {
-    const pf = allowedPf(context);
+    const pf = allowVirtualFunctions(context);
     for (const count of [1, 3, pf.number('sriov_totalvfs')]) {
       expect(trySetVfs(pf, count)).toSucceed();
       expect(pf.number('sriov_numvfs')).toBe(count);
@@ -71,7 +61,7 @@ test(
   'more VFs than there can be, and a second configuration on top of the first, are refused',
   { source: ['drivers/pci/iov.c sriov_numvfs_store()', ...CONFIGURE], ...NEEDS },
   (context) => {
-    const pf = allowedPf(context);
+    const pf = allowVirtualFunctions(context);
     expect(trySetVfs(pf, pf.number('sriov_totalvfs') + 1)).toFailWith('ERANGE');
     expect(virtualFunctions(pf)).toEqual([]);
     expect(trySetVfs(pf, 2)).toSucceed();
@@ -92,7 +82,7 @@ test(
   },
   (context) => {
     const log = context.kernelLog();
-    const pf = allowedPf(context);
+    const pf = allowVirtualFunctions(context);
     expect(trySetVfs(pf, 2)).toSucceed();
     const vfs = virtualFunctions(pf);
     expect(vfs.map((vf) => vf.attribute('driver_override'))).toEqual(['vfio-pci', 'vfio-pci']);
@@ -134,7 +124,7 @@ test(
   'unbinding the PF removes its VFs',
   { source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_unregister_device()', ...NEEDS },
   (context) => {
-    const pf = allowedPf(context);
+    const pf = allowVirtualFunctions(context);
     expect(trySetVfs(pf, 2)).toSucceed();
     const vfs = virtualFunctions(pf);
     bindTo(vfs[0]!, 'vfio-pci');
@@ -199,8 +189,7 @@ test(
     loadModule('nvme');
     bindTo(pci, 'nvme');
     defer(() => {
-      unbind(pci);
-      bindTo(pci, 'nvme');
+      bindAnew(pci, 'nvme');
       trySetVfs(pci, 0);
       bindTo(pci, 'vfio-pci');
     });

@@ -7,6 +7,7 @@ import {
   VFIO_GROUP_GET_STATUS,
   VFIO_GROUP_SET_CONTAINER,
   VFIO_TYPE1v2_IOMMU,
+  bindAnew,
   bindTo,
   expect,
   hasGroupNode,
@@ -130,8 +131,7 @@ test(
   },
   ({ openGroup, emptyContainer, pci }) => {
     const dead = openGroup();
-    unbind(pci);
-    bindTo(pci, 'vfio-pci');
+    bindAnew(pci, 'vfio-pci');
     const fresh = Group.open(pci.group!);
     try {
       expect(fresh.status()).toBe(VFIO_GROUP_FLAGS_VIABLE);

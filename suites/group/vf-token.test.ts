@@ -5,13 +5,12 @@ import {
   VFIO_DEVICE_FEATURE_SET,
   VFIO_GROUP_GET_DEVICE_FD,
   VFIO_TYPE1v2_IOMMU,
+  bindAnew,
   bindTo,
   expect,
-  setModuleParameter,
+  makeVirtualFunctions,
   test,
   trySetVfs,
-  unbind,
-  virtualFunctions,
   type Answer,
   type Device,
   type Group,
@@ -37,13 +36,9 @@ interface PfWithVfs {
 
 function pfWithVfs(context: TestContext, count = 1): PfWithVfs {
   const { pci: pf, defer, emptyContainer, openFreshGroup } = context;
-  defer(setModuleParameter('vfio_pci', 'enable_sriov', 'Y'));
   // A new binding has a new, random token.
-  unbind(pf);
-  bindTo(pf, 'vfio-pci');
-  trySetVfs(pf, count).must();
-  defer(() => void trySetVfs(pf, 0));
-  const vfs = virtualFunctions(pf);
+  bindAnew(pf, 'vfio-pci');
+  const vfs = makeVirtualFunctions(context, count);
   for (const vf of vfs) bindTo(vf, 'vfio-pci');
   const container = emptyContainer();
   const groups = new Map<string, Group>();

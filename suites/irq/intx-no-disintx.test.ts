@@ -12,7 +12,7 @@ import {
   functionInRole,
   interruptHandlers,
   test,
-  withoutDisIntx,
+  switchOnForVfioPci,
   type Device,
   type TestContext,
 } from '../../harness/testing/index.ts';
@@ -27,7 +27,7 @@ const UNLAZY = ['8b9f128947dd'];
 
 /** Must come before anything that binds the device. */
 function hideDisIntx(t: TestContext): void {
-  t.defer(withoutDisIntx([functionInRole(ROLE)!, functionInRole(NEIGHBOUR)!]));
+  t.defer(switchOnForVfioPci('nointxmask', [functionInRole(ROLE)!, functionInRole(NEIGHBOUR)!]));
 }
 
 function disableIntx(device: Device, disabled: boolean): void {

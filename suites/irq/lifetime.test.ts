@@ -12,7 +12,7 @@ import {
   functionInRole,
   kernelAtLeast,
   test,
-  withoutDisIntx,
+  switchOnForVfioPci,
   type Device,
   type TestContext,
 } from '../../harness/testing/index.ts';
@@ -205,7 +205,7 @@ test(
     needs: [OWN_MACHINE],
   },
   (t) => {
-    t.defer(withoutDisIntx(['edu-pair-a', 'edu-pair-b'].map((role) => functionInRole(role)!)));
+    t.defer(switchOnForVfioPci('nointxmask', ['edu-pair-a', 'edu-pair-b'].map((role) => functionInRole(role)!)));
     new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX).enable([t.eventfd()]);
     const second = new Irqs(t.openRole('edu-pair-b').device, VFIO_PCI_INTX_IRQ_INDEX);
     const refused = new Eventfd();
