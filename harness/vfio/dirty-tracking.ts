@@ -1,8 +1,10 @@
-import { Program, type Data, type Ref } from '../shim/index.ts';
+import { Program, type Arg, type Data, type Ref } from '../shim/index.ts';
 import {
   VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
   VFIO_IOMMU_DIRTY_PAGES,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
   VFIO_IOMMU_UNMAP_DMA,
   vfio_bitmap,
   vfio_iommu_type1_dirty_bitmap,
@@ -11,7 +13,7 @@ import {
 } from '../abi/vfio.ts';
 import { Answer } from './answer.ts';
 import type { Container } from './container.ts';
-import { ioctl } from './ioctl.ts';
+import { ioctl, type IoctlName } from './ioctl.ts';
 
 /** Bytes behind the bitmap that the kernel must leave alone, and what they hold before. */
 const GUARD_SIZE = 64;
@@ -46,6 +48,16 @@ export function tryDirtyPages(container: Container, flags: number, argsz?: numbe
   return ioctl(container.fd, VFIO_IOMMU_DIRTY_PAGES, argument);
 }
 
+/** @throws KernelError if the container does not track dirty pages from now on */
+export function startDirtyTracking(container: Container): void {
+  tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START).must();
+}
+
+/** @throws KernelError if the container goes on tracking dirty pages */
+export function stopDirtyTracking(container: Container): void {
+  tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP).must();
+}
+
 function bitmapBytes({ size, pgsize = 4096n }: BitmapRequest): number {
   return Math.min(8 * Math.ceil(Number(size / pgsize) / 64), 1 << 20);
 }
@@ -73,28 +85,32 @@ function bitmapValues(request: BitmapRequest) {
   };
 }
 
-/** Fills in the bitmap's address, unless the request has one of its own. */
-function addAddress(
-  program: Program,
-  request: BitmapRequest,
-  at: ReturnType<Data['at']>,
-  area: Data,
-): void {
-  if (request.data === undefined) program.store(64, at, area);
+/** A call with a bitmap in a program: its result, and after the run what is in the bitmap. */
+export interface BitmapOp {
+  ref: Ref;
+  argument: Data;
+  read(): DirtyBitmap;
 }
 
-/** VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP; the value is what is in the bitmap afterwards. */
-export function tryGetDirtyBitmap(
-  container: Container,
+/** @param at where the bitmap's address belongs in the argument, unless the request has one of its own */
+function addBitmapCall(
+  program: Program,
+  fd: Arg,
+  { name, argument, at }: { name: IoctlName; argument: Data; at: number },
   request: BitmapRequest,
-): Answer<DirtyBitmap> {
+): BitmapOp {
+  const { area, read } = addBitmap(program, request);
+  if (request.data === undefined) program.store(64, argument.at(at), area);
+  return { ref: program.syscall('ioctl', fd, name.request, argument), argument, read };
+}
+
+/** Adds one VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP to a program. */
+export function addGetDirtyBitmap(program: Program, fd: Arg, request: BitmapRequest): BitmapOp {
   const header = vfio_iommu_type1_dirty_bitmap.size;
-  const length = header + vfio_iommu_type1_dirty_bitmap_get.size;
-  const program = new Program();
   const argument = program.data(
     Buffer.concat([
       vfio_iommu_type1_dirty_bitmap.encode({
-        argsz: request.argsz ?? length,
+        argsz: request.argsz ?? header + vfio_iommu_type1_dirty_bitmap_get.size,
         flags: VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
       }),
       vfio_iommu_type1_dirty_bitmap_get.encode({
@@ -104,23 +120,14 @@ export function tryGetDirtyBitmap(
       }),
     ]),
   );
-  const { area, read } = addBitmap(program, request);
-  const at = argument.at(
-    header + vfio_iommu_type1_dirty_bitmap_get.offsetof('bitmap') + vfio_bitmap.offsetof('data'),
-  );
-  addAddress(program, request, at, area);
-  const ref: Ref = program.syscall('ioctl', container.fd, VFIO_IOMMU_DIRTY_PAGES.request, argument);
-  program.run();
-  return new Answer('VFIO_IOMMU_DIRTY_PAGES', program.result(ref), read());
+  const at =
+    header + vfio_iommu_type1_dirty_bitmap_get.offsetof('bitmap') + vfio_bitmap.offsetof('data');
+  return addBitmapCall(program, fd, { name: VFIO_IOMMU_DIRTY_PAGES, argument, at }, request);
 }
 
-/** An unmap with VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP; `unmapped` is the size it reports. */
-export function tryUnmapWithBitmap(
-  container: Container,
-  request: BitmapRequest,
-): Answer<DirtyBitmap & { unmapped: bigint }> {
+/** Adds one unmap with VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP to a program. */
+export function addUnmapWithBitmap(program: Program, fd: Arg, request: BitmapRequest): BitmapOp {
   const header = vfio_iommu_type1_dma_unmap.tailOffset;
-  const program = new Program();
   const argument = program.data(
     Buffer.concat([
       vfio_iommu_type1_dma_unmap.encode({
@@ -132,12 +139,27 @@ export function tryUnmapWithBitmap(
       vfio_bitmap.encode(bitmapValues(request)),
     ]),
   );
-  const { area, read } = addBitmap(program, request);
-  addAddress(program, request, argument.at(header + vfio_bitmap.offsetof('data')), area);
-  const ref: Ref = program.syscall('ioctl', container.fd, VFIO_IOMMU_UNMAP_DMA.request, argument);
-  program.run();
+  const at = header + vfio_bitmap.offsetof('data');
+  return addBitmapCall(program, fd, { name: VFIO_IOMMU_UNMAP_DMA, argument, at }, request);
+}
+
+/** VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP; the value is what is in the bitmap afterwards. */
+export function tryGetDirtyBitmap({ fd }: Container, request: BitmapRequest): Answer<DirtyBitmap> {
+  const program = new Program();
+  const { ref, read } = addGetDirtyBitmap(program, fd, request);
+  return new Answer('VFIO_IOMMU_DIRTY_PAGES', program.run().result(ref), read());
+}
+
+/** An unmap with VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP; `unmapped` is the size it reports. */
+export function tryUnmapWithBitmap(
+  { fd }: Container,
+  request: BitmapRequest,
+): Answer<DirtyBitmap & { unmapped: bigint }> {
+  const program = new Program();
+  const { ref, argument, read } = addUnmapWithBitmap(program, fd, request);
+  const result = program.run().result(ref);
   const unmapped = vfio_iommu_type1_dma_unmap.decode(argument.bytes).size;
-  return new Answer('VFIO_IOMMU_UNMAP_DMA', program.result(ref), { ...read(), unmapped });
+  return new Answer('VFIO_IOMMU_UNMAP_DMA', result, { ...read(), unmapped });
 }
 
 /** Numbers of the bits that are set, ascending. */

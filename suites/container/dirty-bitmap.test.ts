@@ -1,48 +1,20 @@
 import {
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_IOMMU_DIRTY_PAGES,
-  VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
-  VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
   expect,
   mappingState,
   setBits,
+  startDirtyTracking,
+  stopDirtyTracking,
   test,
-  tryDirtyPages,
   tryGetDirtyBitmap,
-  type Container,
-  type DmaMemory,
 } from '../../harness/testing/index.ts';
+import { dirtyPages, pagesOf } from './dirty-pages.ts';
+import { BASE, PAGE, mapExtents, range, type Extent } from './page-extents.ts';
 
-const PAGE = 4096n;
-const BASE = 0x100000n;
 const UPDATE = 'drivers/vfio/vfio_iommu_type1.c update_user_bitmap()';
 const DO_MAP = 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_map()';
 const GET_KEY = VFIO_IOMMU_DIRTY_PAGES.flag('VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP');
-type Extent = readonly [at: number, pages: number];
-
-function mapAt(container: Container, ram: DmaMemory, extents: readonly Extent[]): void {
-  for (const [at, pages] of extents) {
-    const size = BigInt(pages) * PAGE;
-    container.mapDma({ iova: BASE + BigInt(at) * PAGE, vaddr: ram.address, size });
-  }
-}
-
-/** Numbers of the pages that the extents cover. */
-const pagesOf = (extents: readonly Extent[]) =>
-  extents.flatMap(([at, pages]) => Array.from({ length: pages }, (_, index) => at + index));
-
-function start(container: Container): void {
-  expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START)).toSucceed(0);
-}
-
-/** The bitmap of pages 0…count-1 from {@link BASE}; nothing behind it may be written. */
-function dirty(container: Container, count: number, from = 0): number[] {
-  const iova = BASE + BigInt(from) * PAGE;
-  const answer = tryGetDirtyBitmap(container, { iova, size: BigInt(count) * PAGE });
-  expect(answer).toSucceed(0);
-  expect(answer.value.intact).toBe(true);
-  return setBits(answer.value.bitmap);
-}
 
 const LAYOUTS: { name: string; words: string; pages: number; extents: Extent[] }[] = [
   { name: 'one-page', words: 'one page', pages: 64, extents: [[0, 1]] },
@@ -85,11 +57,11 @@ for (const { name, words, pages, extents } of LAYOUTS) {
     { covers: [GET_KEY], source: UPDATE },
     ({ container, memory }) => {
       const ram = memory({ size: 66 * 4096, kind: '4k' });
-      mapAt(container, ram, extents);
-      start(container);
-      expect(dirty(container, pages)).toEqual(pagesOf(extents));
+      mapExtents(container, ram, extents);
+      startDirtyTracking(container);
+      expect(dirtyPages(container, pages)).toEqual(pagesOf(extents));
       // The pages stay pinned and writable for the device: they are dirty the next time too.
-      expect(dirty(container, pages)).toEqual(expect.arrayContaining(pagesOf(extents)));
+      expect(dirtyPages(container, pages)).toEqual(expect.arrayContaining(pagesOf(extents)));
     },
   );
 }
@@ -100,10 +72,10 @@ test(
   { covers: [GET_KEY], source: UPDATE },
   ({ container, memory }) => {
     const ram = memory({ size: 9 * 4096, kind: '4k' });
-    mapAt(container, ram, [[5, 9]]);
-    start(container);
-    expect(dirty(container, 64)).toEqual(pagesOf([[5, 9]]));
-    expect(dirty(container, 64)).toEqual(pagesOf([[5, 9]]));
+    mapExtents(container, ram, [[5, 9]]);
+    startDirtyTracking(container);
+    expect(dirtyPages(container, 64)).toEqual(pagesOf([[5, 9]]));
+    expect(dirtyPages(container, 64)).toEqual(pagesOf([[5, 9]]));
   },
 );
 
@@ -113,7 +85,7 @@ test(
   { covers: [GET_KEY], source: UPDATE },
   ({ container, memory }) => {
     const ram = memory({ size: 8 * 4096, kind: '4k' });
-    mapAt(container, ram, [
+    mapExtents(container, ram, [
       [0, 4],
       [10, 4],
       [80, 8],
@@ -124,9 +96,9 @@ test(
       { from: 10, count: 4, bits: [0, 1, 2, 3] },
       { from: 14, count: 60, bits: [] },
     ]) {
-      start(container);
-      expect(dirty(container, count, from)).toEqual(bits);
-      expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP)).toSucceed(0);
+      startDirtyTracking(container);
+      expect(dirtyPages(container, count, from)).toEqual(bits);
+      stopDirtyTracking(container);
     }
   },
 );
@@ -136,8 +108,8 @@ test(
   'where nothing is mapped nothing is dirty, and the bitmap is not written',
   { covers: [GET_KEY], source: UPDATE },
   ({ container }) => {
-    start(container);
-    expect(dirty(container, 200)).toEqual([]);
+    startDirtyTracking(container);
+    expect(dirtyPages(container, 200)).toEqual([]);
   },
 );
 
@@ -147,11 +119,11 @@ test(
   { covers: [GET_KEY], source: UPDATE },
   ({ container, memory }) => {
     const ram = memory({ size: 4096, kind: '4k' });
-    mapAt(container, ram, [[7, 1]]);
-    start(container);
+    mapExtents(container, ram, [[7, 1]]);
+    startDirtyTracking(container);
     const initial = Buffer.alloc(8);
     initial[0] = 0b0010_1001;
-    const answer = tryGetDirtyBitmap(container, { iova: BASE, size: 64n * PAGE, initial });
+    const answer = tryGetDirtyBitmap(container, { ...range(0, 64), initial });
     expect(answer).toSucceed(0);
     expect(setBits(answer.value.bitmap)).toEqual([0, 3, 5, 7]);
   },
@@ -163,17 +135,17 @@ test(
   { covers: [GET_KEY], source: [DO_MAP, UPDATE] },
   ({ container, memory }) => {
     const ram = memory({ size: 4 * 4096, kind: '4k' });
-    start(container);
-    expect(dirty(container, 192)).toEqual([]);
-    mapAt(container, ram, [
+    startDirtyTracking(container);
+    expect(dirtyPages(container, 192)).toEqual([]);
+    mapExtents(container, ram, [
       [64, 3],
       [128, 1],
     ]);
-    expect(dirty(container, 192)).toEqual([64, 65, 66, 128]);
-    expect(container.unmapDma({ iova: BASE + 64n * PAGE, size: 3n * PAGE })).toBe(3n * PAGE);
-    expect(dirty(container, 192)).toEqual([128]);
-    mapAt(container, ram, [[64, 2]]);
-    expect(dirty(container, 192)).toEqual([64, 65, 128]);
+    expect(dirtyPages(container, 192)).toEqual([64, 65, 66, 128]);
+    expect(container.unmapDma(range(64, 3))).toBe(3n * PAGE);
+    expect(dirtyPages(container, 192)).toEqual([128]);
+    mapExtents(container, ram, [[64, 2]]);
+    expect(dirtyPages(container, 192)).toEqual([64, 65, 128]);
   },
 );
 
@@ -186,10 +158,10 @@ test(
     const flags = VFIO_DMA_MAP_FLAG_READ;
     const map = { vaddr: ram.address, size: 2n * PAGE, flags };
     container.mapDma({ ...map, iova: BASE });
-    start(container);
+    startDirtyTracking(container);
     container.mapDma({ ...map, iova: BASE + 8n * PAGE });
-    expect(dirty(container, 64)).toEqual([0, 1, 8, 9]);
-    expect(container.unmapDma({ iova: BASE, size: 16n * PAGE })).toBe(4n * PAGE);
+    expect(dirtyPages(container, 64)).toEqual([0, 1, 8, 9]);
+    expect(container.unmapDma(range(0, 16))).toBe(4n * PAGE);
   },
 );
 
@@ -199,13 +171,13 @@ test(
   { covers: [GET_KEY], source: 'drivers/vfio/vfio_iommu_type1.c vfio_dma_bitmap_alloc_all()' },
   ({ container, memory }) => {
     const ram = memory({ size: 4 * 4096, kind: '4k' });
-    mapAt(container, ram, [[0, 4]]);
-    start(container);
-    expect(dirty(container, 64)).toEqual([0, 1, 2, 3]);
-    expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP)).toSucceed(0);
-    mapAt(container, ram, [[8, 1]]);
-    start(container);
-    expect(dirty(container, 64)).toEqual([0, 1, 2, 3, 8]);
+    mapExtents(container, ram, [[0, 4]]);
+    startDirtyTracking(container);
+    expect(dirtyPages(container, 64)).toEqual([0, 1, 2, 3]);
+    stopDirtyTracking(container);
+    mapExtents(container, ram, [[8, 1]]);
+    startDirtyTracking(container);
+    expect(dirtyPages(container, 64)).toEqual([0, 1, 2, 3, 8]);
   },
 );
 
@@ -215,13 +187,13 @@ test(
   { covers: [GET_KEY], source: DO_MAP },
   ({ container, memory }) => {
     const ram = memory({ size: 4096, kind: '4k' });
-    mapAt(container, ram, [[0, 1]]);
-    start(container);
+    mapExtents(container, ram, [[0, 1]]);
+    startDirtyTracking(container);
     const before = mappingState(container);
-    const failing = { iova: BASE + PAGE, vaddr: 0n, size: PAGE };
+    const failing = { ...range(1, 1), vaddr: 0n };
     expect(container.tryMapDma(failing)).toFailWith('EFAULT');
     expect(mappingState(container)).toEqual(before);
-    expect(dirty(container, 64)).toEqual([0]);
+    expect(dirtyPages(container, 64)).toEqual([0]);
   },
 );
 
@@ -236,13 +208,13 @@ test(
   },
   ({ container, openGroup, memory }) => {
     const ram = memory({ size: 4 * 4096, kind: '4k' });
-    mapAt(container, ram, [[0, 4]]);
+    mapExtents(container, ram, [[0, 4]]);
     openGroup('edu-rp').setContainer(container);
-    start(container);
-    expect(dirty(container, 64)).toEqual([0, 1, 2, 3]);
+    startDirtyTracking(container);
+    expect(dirtyPages(container, 64)).toEqual([0, 1, 2, 3]);
     openGroup('edu-rp').unsetContainer();
     for (let round = 0; round < 3; round++) {
-      expect(dirty(container, 64)).toEqual([0, 1, 2, 3]);
+      expect(dirtyPages(container, 64)).toEqual([0, 1, 2, 3]);
     }
   },
 );

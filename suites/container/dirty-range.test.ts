@@ -1,11 +1,10 @@
 import {
   VFIO_IOMMU_DIRTY_PAGES,
-  VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
   expect,
   kernelAtLeast,
   setBits,
+  startDirtyTracking,
   test,
-  tryDirtyPages,
   tryGetDirtyBitmap,
   type BitmapRequest,
   type Container,
@@ -14,17 +13,12 @@ import {
 const PAGE = 4096n;
 const TOP = 1n << 64n;
 const BASE = 0x100000n;
-const START = VFIO_IOMMU_DIRTY_PAGES_FLAG_START;
 const DIRTY = 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_dirty_pages()';
 const BITMAP = 'drivers/vfio/vfio_iommu_type1.c vfio_iova_dirty_bitmap()';
 const VERIFY = 'drivers/vfio/vfio_iommu_type1.c verify_bitmap_size()';
 const GET_KEY = VFIO_IOMMU_DIRTY_PAGES.flag('VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP');
 const EINVAL = VFIO_IOMMU_DIRTY_PAGES.fails('EINVAL');
 const wraps = () => (kernelAtLeast('6.18') ? 'EOVERFLOW' : 'EINVAL');
-
-function start(container: Container): void {
-  expect(tryDirtyPages(container, START)).toSucceed(0);
-}
 
 function expectRefused(container: Container, requests: BitmapRequest[]): void {
   for (const request of requests) {
@@ -54,7 +48,7 @@ test(
   'GET_BITMAP needs room for the range and the bitmap in argsz',
   { covers: [GET_KEY, EINVAL], source: DIRTY },
   ({ container }) => {
-    start(container);
+    startDirtyTracking(container);
     const request = { iova: 0n, size: PAGE };
     expectRefused(
       container,
@@ -72,7 +66,7 @@ test(
   ({ container, memory }) => {
     const ram = memory({ size: 4096, kind: '4k' });
     container.mapDma({ iova: 0n, vaddr: ram.address, size: PAGE });
-    start(container);
+    startDirtyTracking(container);
     const size = 1n << 21n;
     expectRefused(
       container,
@@ -92,7 +86,7 @@ test(
   'the range of a bitmap consists of whole pages',
   { covers: [GET_KEY, EINVAL], source: DIRTY },
   ({ container }) => {
-    start(container);
+    startDirtyTracking(container);
     const size = 64n * PAGE;
     expectRefused(container, [
       { iova: BASE + 1n, size },
@@ -110,7 +104,7 @@ test(
   'a range that passes 2^64 is refused',
   { covers: [GET_KEY, VFIO_IOMMU_DIRTY_PAGES.fails('EOVERFLOW')], source: DIRTY },
   ({ container }) => {
-    start(container);
+    startDirtyTracking(container);
     for (const [iova, size] of [
       [TOP - PAGE, 2n * PAGE],
       [TOP - 4n * PAGE, 64n * PAGE],
@@ -125,7 +119,7 @@ test(
   'a range that ends at 2^64 exactly is a valid one',
   { covers: [GET_KEY], source: DIRTY, since: '6.18' },
   ({ container }) => {
-    start(container);
+    startDirtyTracking(container);
     const answer = tryGetDirtyBitmap(container, { iova: TOP - PAGE, size: PAGE });
     expect(answer).toSucceed(0);
     expect(setBits(answer.value.bitmap)).toEqual([]);
@@ -137,7 +131,7 @@ test(
   'the bitmap has a bit for each page, in whole 64-bit words',
   { covers: [GET_KEY, EINVAL], source: VERIFY },
   ({ container }) => {
-    start(container);
+    startDirtyTracking(container);
     for (const { pages, bytes } of [
       { pages: 1n, bytes: 8n },
       { pages: 64n, bytes: 8n },
@@ -162,7 +156,7 @@ test(
   'a bitmap has at most 256 MiB',
   { covers: [GET_KEY, EINVAL], source: VERIFY },
   ({ container }) => {
-    start(container);
+    startDirtyTracking(container);
     const MAX = 256n * 1024n * 1024n;
     const request = { iova: BASE, size: PAGE };
     expect(tryGetDirtyBitmap(container, { ...request, bitmapSize: MAX })).toSucceed(0);
@@ -179,7 +173,7 @@ test(
   'a bitmap stands for at most 2^31 pages',
   { covers: [GET_KEY, EINVAL], source: VERIFY },
   ({ container }) => {
-    start(container);
+    startDirtyTracking(container);
     const bitmapSize = 256n * 1024n * 1024n;
     const size = (1n << 31n) * PAGE;
     // Nothing is mapped: the bitmap is not touched, and need not be there.
@@ -202,7 +196,7 @@ test(
     const none = memory({ size: 4096, kind: '4k', prot: 0 });
     const readOnly = memory({ size: 4096, kind: '4k', prot: 1 });
     container.mapDma({ iova: BASE, vaddr: ram.address, size: PAGE });
-    start(container);
+    startDirtyTracking(container);
     const request = { iova: BASE, size: PAGE };
     for (const data of [0n, none.address, readOnly.address]) {
       expect(tryGetDirtyBitmap(container, { ...request, data })).toFailWith('EFAULT');
@@ -220,7 +214,7 @@ test(
   ({ container, memory }) => {
     const ram = memory({ size: 4 * 4096, kind: '4k' });
     container.mapDma({ iova: BASE, vaddr: ram.address, size: 4n * PAGE });
-    start(container);
+    startDirtyTracking(container);
     expectRefused(
       container,
       [

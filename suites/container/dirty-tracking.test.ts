@@ -8,12 +8,12 @@ import {
   expect,
   ioctl,
   setBits,
+  startDirtyTracking,
   sys,
   test,
   tryDirtyPages,
   tryGetDirtyBitmap,
   vfio_iommu_type1_dirty_bitmap,
-  type Container,
 } from '../../harness/testing/index.ts';
 
 const PAGE = 4096n;
@@ -26,10 +26,6 @@ const START_KEY = VFIO_IOMMU_DIRTY_PAGES.flag('VFIO_IOMMU_DIRTY_PAGES_FLAG_START
 const STOP_KEY = VFIO_IOMMU_DIRTY_PAGES.flag('VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP');
 const GET_KEY = VFIO_IOMMU_DIRTY_PAGES.flag('VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP');
 const EINVAL = VFIO_IOMMU_DIRTY_PAGES.fails('EINVAL');
-
-function start(container: Container): void {
-  expect(tryDirtyPages(container, START)).toSucceed(0);
-}
 
 test(
   'container.dirty.v1',
@@ -103,13 +99,13 @@ test(
     const request = { iova: BASE, size: PAGE };
     expect(tryDirtyPages(container, STOP)).toSucceed(0);
     expect(tryGetDirtyBitmap(container, request)).toFailWith('EINVAL');
-    start(container);
-    start(container);
+    startDirtyTracking(container);
+    startDirtyTracking(container);
     expect(tryGetDirtyBitmap(container, request)).toSucceed(0);
     expect(tryDirtyPages(container, STOP)).toSucceed(0);
     expect(tryGetDirtyBitmap(container, request)).toFailWith('EINVAL');
     expect(tryDirtyPages(container, STOP)).toSucceed(0);
-    start(container);
+    startDirtyTracking(container);
     const again = tryGetDirtyBitmap(container, request);
     expect(again).toSucceed(0);
     expect(setBits(again.value.bitmap)).toEqual([0]);
@@ -124,12 +120,12 @@ test(
     source: 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_release()',
   },
   ({ container, openGroup }) => {
-    start(container);
+    startDirtyTracking(container);
     openGroup().unsetContainer();
     expect(tryDirtyPages(container, STOP)).toFailWith('EINVAL');
     openGroup().setContainer(container);
     container.setIommu(VFIO_TYPE1v2_IOMMU);
     expect(tryGetDirtyBitmap(container, { iova: 0n, size: PAGE })).toFailWith('EINVAL');
-    start(container);
+    startDirtyTracking(container);
   },
 );

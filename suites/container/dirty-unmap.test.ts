@@ -1,47 +1,18 @@
 import {
-  VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
   VFIO_IOMMU_UNMAP_DMA,
   expect,
   mappingState,
   setBits,
+  startDirtyTracking,
   test,
-  tryDirtyPages,
-  tryGetDirtyBitmap,
   tryUnmapWithBitmap,
-  type Container,
-  type DmaMemory,
 } from '../../harness/testing/index.ts';
+import { dirtyPages, pagesOf } from './dirty-pages.ts';
+import { PAGE, mapExtents, range, type Extent } from './page-extents.ts';
 
-const PAGE = 4096n;
-const BASE = 0x100000n;
 const UNMAP_DMA = 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_unmap_dma()';
 const DO_UNMAP = 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_unmap()';
 const UNMAP_KEY = VFIO_IOMMU_UNMAP_DMA.flag('VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP');
-type Extent = readonly [at: number, pages: number];
-
-function mapAt(container: Container, ram: DmaMemory, extents: readonly Extent[]): void {
-  for (const [at, pages] of extents) {
-    const size = BigInt(pages) * PAGE;
-    container.mapDma({ iova: BASE + BigInt(at) * PAGE, vaddr: ram.address, size });
-  }
-}
-
-/** Numbers of the pages that the extents cover. */
-const pagesOf = (extents: readonly Extent[]) =>
-  extents.flatMap(([at, pages]) => Array.from({ length: pages }, (_, index) => at + index));
-
-function start(container: Container): void {
-  expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START)).toSucceed(0);
-}
-
-/** The bitmap of pages 0…count-1 from {@link BASE}; nothing behind it may be written. */
-function dirty(container: Container, count: number, from = 0): number[] {
-  const iova = BASE + BigInt(from) * PAGE;
-  const answer = tryGetDirtyBitmap(container, { iova, size: BigInt(count) * PAGE });
-  expect(answer).toSucceed(0);
-  expect(answer.value.intact).toBe(true);
-  return setBits(answer.value.bitmap);
-}
 
 test(
   'container.dirty.unmap',
@@ -55,9 +26,9 @@ test(
       [5, 1],
       [62, 4],
     ];
-    mapAt(container, ram, extents);
-    start(container);
-    const request = { iova: BASE, size: 128n * PAGE };
+    mapExtents(container, ram, extents);
+    startDirtyTracking(container);
+    const request = range(0, 128);
     const answer = tryUnmapWithBitmap(container, request);
     expect(answer).toSucceed(0);
     expect(answer.value.unmapped).toBe(7n * PAGE);
@@ -78,9 +49,9 @@ test(
   ({ container, memory }) => {
     const ram = memory({ size: 4096, kind: '4k' });
     const before = mappingState(container);
-    mapAt(container, ram, [[0, 1]]);
-    start(container);
-    expect(container.unmapDma({ iova: BASE, size: PAGE })).toBe(PAGE);
+    mapExtents(container, ram, [[0, 1]]);
+    startDirtyTracking(container);
+    expect(container.unmapDma(range(0, 1))).toBe(PAGE);
     expect(mappingState(container)).toEqual(before);
   },
 );
@@ -91,9 +62,9 @@ test(
   { covers: [UNMAP_KEY, VFIO_IOMMU_UNMAP_DMA.fails('EINVAL')], source: DO_UNMAP },
   ({ container, memory }) => {
     const ram = memory({ size: 4096, kind: '4k' });
-    mapAt(container, ram, [[0, 1]]);
-    expect(tryUnmapWithBitmap(container, { iova: BASE, size: PAGE })).toFailWith('EINVAL');
-    expect(container.unmapDma({ iova: BASE, size: PAGE })).toBe(PAGE);
+    mapExtents(container, ram, [[0, 1]]);
+    expect(tryUnmapWithBitmap(container, range(0, 1))).toFailWith('EINVAL');
+    expect(container.unmapDma(range(0, 1))).toBe(PAGE);
   },
 );
 
@@ -103,10 +74,10 @@ test(
   { covers: [UNMAP_KEY, VFIO_IOMMU_UNMAP_DMA.fails('EINVAL')], source: [UNMAP_DMA, DO_UNMAP] },
   ({ container, memory }) => {
     const ram = memory({ size: 4 * 4096, kind: '4k' });
-    mapAt(container, ram, [[0, 4]]);
-    start(container);
+    mapExtents(container, ram, [[0, 4]]);
+    startDirtyTracking(container);
     const before = mappingState(container);
-    const right = { iova: BASE, size: 4n * PAGE };
+    const right = range(0, 4);
     for (const wrong of [
       { argsz: 24 },
       { argsz: 32 },
@@ -118,7 +89,7 @@ test(
       { pgsize: 2048n, bitmapSize: 8n },
       { data: 0xffff_8880_0000_0000n },
       { size: 2n * PAGE },
-      { iova: BASE + PAGE, size: 3n * PAGE },
+      range(1, 3),
       { size: 65n * PAGE, bitmapSize: 8n },
     ]) {
       const answer = tryUnmapWithBitmap(container, { ...right, ...wrong });
@@ -138,15 +109,15 @@ test(
   ({ container, memory }) => {
     const ram = memory({ size: 4 * 4096, kind: '4k' });
     const none = memory({ size: 4096, kind: '4k', prot: 0 });
-    mapAt(container, ram, [[0, 4]]);
-    start(container);
+    mapExtents(container, ram, [[0, 4]]);
+    startDirtyTracking(container);
     const before = mappingState(container);
     for (const data of [0n, none.address]) {
-      const request = { iova: BASE, size: 4n * PAGE, data };
+      const request = { ...range(0, 4), data };
       expect(tryUnmapWithBitmap(container, request)).toFailWith('EFAULT');
     }
     expect(mappingState(container)).toEqual(before);
-    expect(dirty(container, 64)).toEqual([0, 1, 2, 3]);
-    expect(container.unmapDma({ iova: BASE, size: 4n * PAGE })).toBe(4n * PAGE);
+    expect(dirtyPages(container, 64)).toEqual([0, 1, 2, 3]);
+    expect(container.unmapDma(range(0, 4))).toBe(4n * PAGE);
   },
 );

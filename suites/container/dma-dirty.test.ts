@@ -1,14 +1,13 @@
 import {
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_IOMMU_DIRTY_PAGES,
-  VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
   VFIO_IOMMU_UNMAP_DMA,
   IOMMU_FAULT,
   dmaProbe,
   expect,
   setBits,
+  startDirtyTracking,
   test,
-  tryDirtyPages,
   tryGetDirtyBitmap,
   tryUnmapWithBitmap,
 } from '../../harness/testing/index.ts';
@@ -30,7 +29,7 @@ test(
     const ram = memory({ size: 64 * PAGE, kind: '4k' });
     const probe = dmaProbe(context);
     container.mapDma({ ...RANGE, vaddr: ram.address });
-    expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START)).toSucceed(0);
+    startDirtyTracking(container);
     for (const pages of [
       [0, 1, 63],
       [5, 31, 32],
@@ -58,7 +57,7 @@ test(
     const probe = dmaProbe(context);
     container.mapDma({ ...RANGE, vaddr: ram.address });
     probe.write(1, BASE + 17n * P);
-    expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START)).toSucceed(0);
+    startDirtyTracking(container);
     const answer = tryGetDirtyBitmap(container, RANGE);
     expect(setBits(answer.value.bitmap)).toContain(17);
   },
@@ -73,7 +72,7 @@ test(
     const ram = memory({ size: 64 * PAGE, kind: '4k' });
     const probe = dmaProbe(context);
     container.mapDma({ ...RANGE, vaddr: ram.address });
-    expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START)).toSucceed(0);
+    startDirtyTracking(container);
     ram.fill(1);
     probe.write(2, BASE, BASE + 40n * P);
     const answer = tryUnmapWithBitmap(container, RANGE);
@@ -103,7 +102,7 @@ test(
       iova: BASE + page * P,
       phase: index * PAGE,
     }));
-    expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START)).toSucceed(0);
+    startDirtyTracking(container);
     expect(probe.misses(1, places)).toEqual([]);
     expect(tryGetDirtyBitmap(container, RANGE)).toSucceed(0);
     expect(probe.misses(1, places)).toEqual([]);

@@ -14,7 +14,7 @@ import {
   type Kind,
 } from '../../harness/testing/index.ts';
 import { PAGE, RW, addMap, addUnmap, type MapCall, type UnmapCall } from './dma-calls.ts';
-import { addDirtyBitmap, addDirtyFlag, addUnmapWithBitmap } from './dma-dirty-calls.ts';
+import { addDirtyBitmap, addDirtyFlag, addUnmapTellingDirty } from './dma-dirty-calls.ts';
 import { EVERYTHING, WINDOW, WRAPS, type Protection, type Range } from './dma-model.ts';
 import type { DmaRun } from './dma-stage.ts';
 
@@ -228,7 +228,7 @@ export const DMA_KINDS: Readonly<Record<string, Kind<DmaRun>>> = {
   'unmap-dirty': {
     weight: 2,
     fields: { which: WINDOW, shape: 8 },
-    issue: (run, which = 0, shape = 0) => addUnmapWithBitmap(run, rangeNear(run, which, shape)),
+    issue: (run, which = 0, shape = 0) => addUnmapTellingDirty(run, rangeNear(run, which, shape)),
   },
   protect: {
     weight: 2,

@@ -8,7 +8,6 @@ import {
   VFIO_GROUP_SET_CONTAINER,
   VFIO_GROUP_UNSET_CONTAINER,
   VFIO_IOMMU_DIRTY_PAGES,
-  VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
   VFIO_IOMMU_GET_INFO,
   VFIO_IOMMU_MAP_DMA,
   VFIO_TYPE1v2_IOMMU,
@@ -17,10 +16,10 @@ import {
   mediated,
   openMediatedGroup,
   setBits,
+  startDirtyTracking,
   startEdu,
   sys,
   test,
-  tryDirtyPages,
   tryGetDirtyBitmap,
   type Container,
   type Group,
@@ -326,7 +325,7 @@ test(
     const ram = context.memory({ size: 4 * PAGE, kind: '4k' });
     container.mapDma({ iova: IOVA, vaddr: ram.address, size: 3n * P });
     container.mapDma({ iova: IOVA + 64n * P, vaddr: ram.address + 3n * P, size: P });
-    expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START)).toSucceed(0);
+    startDirtyTracking(container);
     const dirty = () => {
       const answer = tryGetDirtyBitmap(container, { iova: IOVA, size: 128n * P });
       expect(answer).toSucceed(0);

@@ -8,7 +8,6 @@ import {
   VFIO_GROUP_UNSET_CONTAINER,
   VFIO_IOMMU_DIRTY_PAGES,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
-  VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
   VFIO_IOMMU_GET_INFO,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
@@ -20,6 +19,8 @@ import {
   mediated,
   openMediatedGroup,
   setBits,
+  startDirtyTracking,
+  stopDirtyTracking,
   test,
   tryDirtyPages,
   tryGetDirtyBitmap,
@@ -161,7 +162,7 @@ test(
     const { container } = mediatedContainer(context);
     const ram = context.memory({ size: 4 * 4096, kind: '4k' });
     container.mapDma({ iova: IOVA, vaddr: ram.address, size: 4n * PAGE });
-    expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START)).toSucceed(0);
+    startDirtyTracking(container);
     const answer = tryGetDirtyBitmap(container, { iova: IOVA, size: 64n * PAGE });
     expect(answer).toSucceed(0);
     expect(setBits(answer.value.bitmap)).toEqual([]);
@@ -188,7 +189,7 @@ test(
     expect(container.tryMapDma(tooLarge)).toFailWith('EINVAL');
     expect(container.dmaAvail()).toBe(before);
     expect(container.unmapDma(large)).toBe(large.size);
-    expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP)).toSucceed(0);
+    stopDirtyTracking(container);
     container.mapDma(tooLarge);
     expect(start()).toFailWith('EINVAL');
     expect(container.unmapDma(tooLarge)).toBe(tooLarge.size);

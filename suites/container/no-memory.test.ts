@@ -6,7 +6,6 @@ import {
   VFIO_GROUP_SET_CONTAINER,
   VFIO_IOMMU_DIRTY_PAGES,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
-  VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
   VFIO_IOMMU_GET_INFO,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
@@ -20,9 +19,10 @@ import {
   mappingState,
   scatteredMemory,
   setBits,
+  startDirtyTracking,
+  stopDirtyTracking,
   sys,
   test,
-  tryDirtyPages,
   tryGetDirtyBitmap,
   vfio_iommu_type1_dirty_bitmap,
   vfio_iommu_type1_info,
@@ -199,7 +199,7 @@ test(
           expect(bitmap()).toFailWith('EINVAL');
         } else {
           expect(setBits(bitmap().get().bitmap)).toEqual([0, 2, 4]);
-          expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP)).toSucceed(0);
+          stopDirtyTracking(container);
         }
       },
     );
@@ -219,7 +219,7 @@ test(
     const { container, memory } = context;
     const ram = memory({ size: 4 * 4096, kind: '4k' });
     const map = { iova: IOVA, vaddr: ram.address, size: 4n * P };
-    expect(tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START)).toSucceed(0);
+    startDirtyTracking(container);
     const before = mappingState(container);
     withEachFailing(
       context,

@@ -5,24 +5,10 @@ import {
   expect,
   mappingState,
   test,
-  type Container,
-  type DmaMemory,
 } from '../../harness/testing/index.ts';
+import { BASE, PAGE, mapExtents } from './page-extents.ts';
 
-const PAGE = 4096n;
-const BASE = 0x100000n;
 const DO_UNMAP = 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_unmap()';
-
-/** Mappings at page offsets from {@link BASE}. */
-function mapAt(
-  container: Container,
-  ram: DmaMemory,
-  mappings: readonly [at: bigint, pages: bigint][],
-) {
-  for (const [at, pages] of mappings) {
-    container.mapDma({ iova: BASE + at * PAGE, vaddr: ram.address, size: pages * PAGE });
-  }
-}
 
 for (const [name, type] of [
   ['v1', VFIO_TYPE1_IOMMU],
@@ -42,10 +28,10 @@ for (const [name, type] of [
       const empty = mappingState(container);
       const ends = container.iovaRanges();
       const last = ends.at(-1)!.end + 1n - PAGE;
-      mapAt(container, ram, [
-        [0n, 4n],
-        [4n, 1n],
-        [99n, 2n],
+      mapExtents(container, ram, [
+        [0, 4],
+        [4, 1],
+        [99, 2],
       ]);
       container.mapDma({ iova: ends[0]!.start, vaddr: ram.address, size: PAGE });
       container.mapDma({ iova: last, vaddr: ram.address, size: PAGE });
@@ -82,7 +68,7 @@ test(
   },
   ({ container, memory }) => {
     const ram = memory({ size: 4096, kind: '4k' });
-    mapAt(container, ram, [[0n, 1n]]);
+    mapExtents(container, ram, [[0, 1]]);
     const before = mappingState(container);
     for (const wrong of [
       { iova: 0n, size: PAGE },

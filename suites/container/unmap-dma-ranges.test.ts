@@ -1,29 +1,8 @@
-import {
-  VFIO_IOMMU_UNMAP_DMA,
-  expect,
-  mappingState,
-  test,
-  type Container,
-  type DmaMemory,
-} from '../../harness/testing/index.ts';
+import { VFIO_IOMMU_UNMAP_DMA, expect, mappingState, test } from '../../harness/testing/index.ts';
+import { PAGE, mapExtents, range } from './page-extents.ts';
 
-const PAGE = 4096n;
-const BASE = 0x100000n;
 const DO_UNMAP = 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_unmap()';
 const REMOVE = 'drivers/vfio/vfio_iommu_type1.c vfio_remove_dma()';
-
-/** Mappings at page offsets from {@link BASE}. */
-function mapAt(
-  container: Container,
-  ram: DmaMemory,
-  mappings: readonly [at: bigint, pages: bigint][],
-) {
-  for (const [at, pages] of mappings) {
-    container.mapDma({ iova: BASE + at * PAGE, vaddr: ram.address, size: pages * PAGE });
-  }
-}
-
-const range = (at: bigint, pages: bigint) => ({ iova: BASE + at * PAGE, size: pages * PAGE });
 
 test(
   'container.unmap-dma.split',
@@ -31,26 +10,26 @@ test(
   { covers: [VFIO_IOMMU_UNMAP_DMA.fails('EINVAL')], source: DO_UNMAP },
   ({ container, memory }) => {
     const ram = memory({ size: 4 * 4096, kind: '4k' });
-    mapAt(container, ram, [[0n, 4n]]);
+    mapExtents(container, ram, [[0, 4]]);
     const before = mappingState(container);
     for (const [at, pages] of [
-      [0n, 1n],
-      [0n, 3n],
-      [1n, 1n],
-      [1n, 2n],
-      [1n, 3n],
-      [3n, 1n],
-      [-2n, 3n],
-      [-2n, 5n],
-      [3n, 4n],
-      [1n, 8n],
+      [0, 1],
+      [0, 3],
+      [1, 1],
+      [1, 2],
+      [1, 3],
+      [3, 1],
+      [-2, 3],
+      [-2, 5],
+      [3, 4],
+      [1, 8],
     ] as const) {
       const answer = container.tryUnmapDma(range(at, pages));
       expect(answer).toFailWith('EINVAL');
-      expect(answer.value).toBe(pages * PAGE);
+      expect(answer.value).toBe(range(at, pages).size);
     }
     expect(mappingState(container)).toEqual(before);
-    expect(container.unmapDma(range(0n, 4n))).toBe(4n * PAGE);
+    expect(container.unmapDma(range(0, 4))).toBe(4n * PAGE);
   },
 );
 
@@ -62,11 +41,11 @@ test(
     const ram = memory({ size: 2 * 4096, kind: '4k' });
     const before = mappingState(container);
     for (const [at, pages] of [
-      [0n, 8n],
-      [-4n, 6n],
-      [-4n, 10n],
+      [0, 8],
+      [-4, 6],
+      [-4, 10],
     ] as const) {
-      mapAt(container, ram, [[0n, 2n]]);
+      mapExtents(container, ram, [[0, 2]]);
       expect(container.unmapDma(range(at, pages))).toBe(2n * PAGE);
       expect(mappingState(container)).toEqual(before);
     }
@@ -80,15 +59,15 @@ test(
   ({ container, memory }) => {
     const ram = memory({ size: 4 * 4096, kind: '4k' });
     const before = mappingState(container);
-    mapAt(container, ram, [
-      [0n, 2n],
-      [2n, 1n],
-      [5n, 3n],
-      [16n, 4n],
+    mapExtents(container, ram, [
+      [0, 2],
+      [2, 1],
+      [5, 3],
+      [16, 4],
     ]);
-    expect(container.unmapDma(range(0n, 8n))).toBe(6n * PAGE);
-    expect(container.unmapDma(range(8n, 8n))).toBe(0n);
-    expect(container.unmapDma(range(16n, 4n))).toBe(4n * PAGE);
+    expect(container.unmapDma(range(0, 8))).toBe(6n * PAGE);
+    expect(container.unmapDma(range(8, 8))).toBe(0n);
+    expect(container.unmapDma(range(16, 4))).toBe(4n * PAGE);
     expect(mappingState(container)).toEqual(before);
   },
 );
@@ -99,22 +78,22 @@ test(
   { covers: [VFIO_IOMMU_UNMAP_DMA], source: DO_UNMAP },
   ({ container, memory }) => {
     const ram = memory({ size: 4 * 4096, kind: '4k' });
-    mapAt(container, ram, [
-      [0n, 2n],
-      [2n, 2n],
-      [4n, 1n],
-      [5n, 1n],
+    mapExtents(container, ram, [
+      [0, 2],
+      [2, 2],
+      [4, 1],
+      [5, 1],
     ]);
-    expect(container.unmapDma(range(2n, 3n))).toBe(3n * PAGE);
-    expect(container.unmapDma(range(2n, 3n))).toBe(0n);
-    expect(container.unmapDma(range(0n, 2n))).toBe(2n * PAGE);
-    expect(container.unmapDma(range(5n, 1n))).toBe(PAGE);
+    expect(container.unmapDma(range(2, 3))).toBe(3n * PAGE);
+    expect(container.unmapDma(range(2, 3))).toBe(0n);
+    expect(container.unmapDma(range(0, 2))).toBe(2n * PAGE);
+    expect(container.unmapDma(range(5, 1))).toBe(PAGE);
   },
 );
 
 for (const { name, at, pages, words } of [
-  { name: 'first', at: 1n, pages: 9n, words: 'first' },
-  { name: 'last', at: 0n, pages: 9n, words: 'last' },
+  { name: 'first', at: 1, pages: 9, words: 'first' },
+  { name: 'last', at: 0, pages: 9, words: 'last' },
 ] as const) {
   test(
     `container.unmap-dma.several.bisects-${name}`,
@@ -122,16 +101,16 @@ for (const { name, at, pages, words } of [
     { covers: [VFIO_IOMMU_UNMAP_DMA.fails('EINVAL')], source: DO_UNMAP },
     ({ container, memory }) => {
       const ram = memory({ size: 2 * 4096, kind: '4k' });
-      mapAt(container, ram, [
-        [0n, 2n],
-        [4n, 2n],
-        [8n, 2n],
+      mapExtents(container, ram, [
+        [0, 2],
+        [4, 2],
+        [8, 2],
       ]);
       const before = mappingState(container);
       expect(container.tryUnmapDma(range(at, pages))).toFailWith('EINVAL');
       expect(mappingState(container)).toEqual(before);
-      for (const start of [0n, 4n, 8n]) {
-        expect(container.unmapDma(range(start, 2n))).toBe(2n * PAGE);
+      for (const start of [0, 4, 8]) {
+        expect(container.unmapDma(range(start, 2))).toBe(2n * PAGE);
       }
     },
   );
@@ -143,9 +122,10 @@ test(
   { covers: [VFIO_IOMMU_UNMAP_DMA], source: REMOVE },
   ({ container, memory }) => {
     const ram = memory({ size: 8 * 4096, kind: '4k' });
-    for (const pages of [1n, 4n, 2n, 8n]) {
-      mapAt(container, ram, [[0n, pages]]);
-      expect(container.unmapDma(range(0n, pages))).toBe(pages * PAGE);
+    for (const pages of [1, 4, 2, 8]) {
+      const all = range(0, pages);
+      mapExtents(container, ram, [[0, pages]]);
+      expect(container.unmapDma(all)).toBe(all.size);
     }
   },
 );

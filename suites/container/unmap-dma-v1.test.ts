@@ -4,26 +4,10 @@ import {
   expect,
   mappingState,
   test,
-  type Container,
-  type DmaMemory,
 } from '../../harness/testing/index.ts';
+import { PAGE, mapExtents, range } from './page-extents.ts';
 
-const PAGE = 4096n;
-const BASE = 0x100000n;
 const DO_UNMAP = 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_unmap()';
-
-/** Mappings at page offsets from {@link BASE}. */
-function mapAt(
-  container: Container,
-  ram: DmaMemory,
-  mappings: readonly [at: bigint, pages: bigint][],
-) {
-  for (const [at, pages] of mappings) {
-    container.mapDma({ iova: BASE + at * PAGE, vaddr: ram.address, size: pages * PAGE });
-  }
-}
-
-const range = (at: bigint, pages: bigint) => ({ iova: BASE + at * PAGE, size: pages * PAGE });
 
 test(
   'container.unmap-dma.v1.offset',
@@ -32,20 +16,20 @@ test(
   ({ containerOfType, memory }) => {
     const container = containerOfType(VFIO_TYPE1_IOMMU);
     const ram = memory({ size: 4 * 4096, kind: '4k' });
-    mapAt(container, ram, [[0n, 4n]]);
+    mapExtents(container, ram, [[0, 4]]);
     const before = mappingState(container);
     for (const [at, pages] of [
-      [1n, 1n],
-      [1n, 3n],
-      [3n, 1n],
-      [2n, 8n],
+      [1, 1],
+      [1, 3],
+      [3, 1],
+      [2, 8],
     ] as const) {
       const answer = container.tryUnmapDma(range(at, pages));
       expect(answer).toSucceed(0);
       expect(answer.value).toBe(0n);
     }
     expect(mappingState(container)).toEqual(before);
-    expect(container.unmapDma(range(0n, 4n))).toBe(4n * PAGE);
+    expect(container.unmapDma(range(0, 4))).toBe(4n * PAGE);
   },
 );
 
@@ -58,14 +42,14 @@ test(
     const ram = memory({ size: 4 * 4096, kind: '4k' });
     const before = mappingState(container);
     for (const [at, pages] of [
-      [0n, 1n],
-      [0n, 3n],
-      [-1n, 2n],
-      [-8n, 9n],
-      [0n, 4n],
-      [-1n, 6n],
+      [0, 1],
+      [0, 3],
+      [-1, 2],
+      [-8, 9],
+      [0, 4],
+      [-1, 6],
     ] as const) {
-      mapAt(container, ram, [[0n, 4n]]);
+      mapExtents(container, ram, [[0, 4]]);
       expect(container.unmapDma(range(at, pages))).toBe(4n * PAGE);
       expect(mappingState(container)).toEqual(before);
     }
@@ -80,14 +64,14 @@ test(
     const container = containerOfType(VFIO_TYPE1_IOMMU);
     const ram = memory({ size: 4 * 4096, kind: '4k' });
     const before = mappingState(container);
-    mapAt(container, ram, [
-      [0n, 2n],
-      [4n, 3n],
-      [8n, 4n],
-      [12n, 1n],
+    mapExtents(container, ram, [
+      [0, 2],
+      [4, 3],
+      [8, 4],
+      [12, 1],
     ]);
-    expect(container.unmapDma(range(0n, 9n))).toBe(9n * PAGE);
-    expect(container.unmapDma(range(0n, 16n))).toBe(PAGE);
+    expect(container.unmapDma(range(0, 9))).toBe(9n * PAGE);
+    expect(container.unmapDma(range(0, 16))).toBe(PAGE);
     expect(mappingState(container)).toEqual(before);
   },
 );
@@ -99,14 +83,14 @@ test(
   ({ containerOfType, memory }) => {
     const container = containerOfType(VFIO_TYPE1_IOMMU);
     const ram = memory({ size: 4 * 4096, kind: '4k' });
-    mapAt(container, ram, [
-      [0n, 4n],
-      [4n, 2n],
+    mapExtents(container, ram, [
+      [0, 4],
+      [4, 2],
     ]);
     const before = mappingState(container);
-    expect(container.unmapDma(range(2n, 4n))).toBe(0n);
+    expect(container.unmapDma(range(2, 4))).toBe(0n);
     expect(mappingState(container)).toEqual(before);
-    expect(container.unmapDma(range(0n, 6n))).toBe(6n * PAGE);
+    expect(container.unmapDma(range(0, 6))).toBe(6n * PAGE);
   },
 );
 
@@ -117,9 +101,9 @@ test(
   ({ containerOfType, memory }) => {
     const container = containerOfType(VFIO_TYPE1_IOMMU);
     const ram = memory({ size: 8 * 4096, kind: '4k' });
-    mapAt(container, ram, [[0n, 8n]]);
+    mapExtents(container, ram, [[0, 8]]);
     const reported = [];
-    for (let at = 7n; at >= 0n; at--) reported.push(container.unmapDma(range(at, 1n)));
+    for (let at = 7; at >= 0; at--) reported.push(container.unmapDma(range(at, 1)));
     expect(reported).toEqual([0n, 0n, 0n, 0n, 0n, 0n, 0n, 8n * PAGE]);
   },
 );
