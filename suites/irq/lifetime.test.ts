@@ -205,7 +205,12 @@ test(
     needs: [OWN_MACHINE],
   },
   (t) => {
-    t.defer(switchOnForVfioPci('nointxmask', ['edu-pair-a', 'edu-pair-b'].map((role) => functionInRole(role)!)));
+    t.defer(
+      switchOnForVfioPci(
+        'nointxmask',
+        ['edu-pair-a', 'edu-pair-b'].map((role) => functionInRole(role)!),
+      ),
+    );
     new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX).enable([t.eventfd()]);
     const second = new Irqs(t.openRole('edu-pair-b').device, VFIO_PCI_INTX_IRQ_INDEX);
     const refused = new Eventfd();
