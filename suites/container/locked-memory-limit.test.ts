@@ -7,10 +7,10 @@ import {
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
   VFIO_TYPE1v2_IOMMU,
+  containerUser,
   expect,
   mappingState,
   test,
-  type TestContext,
 } from '../../harness/testing/index.ts';
 
 const PAGE = 4096;
@@ -29,16 +29,6 @@ const options = {
   needs: [ROOT],
   provokes: [EXCEEDED],
 };
-
-/** A process without CAP_IPC_LOCK that may lock `bytes`. */
-function limited({ actor, container }: TestContext, bytes: number): ContainerUser {
-  const process = actor({
-    dropCaps: true,
-    inheritFds: [container.fd],
-    rlimits: { RLIMIT_MEMLOCK: bytes },
-  });
-  return new ContainerUser(process, container);
-}
 
 /** Changes the limit of a process from inside. */
 function setLimit(user: ContainerUser, soft: number, hard: number): void {
@@ -74,7 +64,7 @@ for (const pages of [1, 16, 600]) {
     `a limit of ${pages} pages allows a mapping of that size, and refuses one page more with ENOMEM`,
     options,
     (context) => {
-      const user = limited(context, pages * PAGE);
+      const user = containerUser(context, pages * PAGE);
       const vaddr = user.memory((pages + 1) * PAGE);
       const before = mappingState(context.container);
       const map = { iova: IOVA, vaddr, size: BigInt(pages + 1) * SIZE };
@@ -97,7 +87,7 @@ test(
   'the limit holds for the sum of all mappings, and an unmap makes room again',
   { ...options, covers: [VFIO_IOMMU_MAP_DMA.fails('ENOMEM'), VFIO_IOMMU_UNMAP_DMA] },
   (context) => {
-    const user = limited(context, 8 * PAGE);
+    const user = containerUser(context, 8 * PAGE);
     const vaddr = user.memory(8 * PAGE);
     const at = (page: number, pages: number) => ({
       iova: IOVA + BigInt(page) * SIZE,
@@ -123,7 +113,7 @@ test(
   'with a limit of nothing a process without CAP_IPC_LOCK maps nothing',
   options,
   (context) => {
-    const user = limited(context, 0);
+    const user = containerUser(context, 0);
     const vaddr = user.memory(PAGE);
     expect(user.tryMapDma({ iova: IOVA, vaddr, size: SIZE })).toFailWith('ENOMEM');
     expect(user.locked().VmLck).toBe(0);
@@ -135,7 +125,7 @@ test(
   'a limit that is no multiple of the page size is rounded down',
   options,
   (context) => {
-    const user = limited(context, 3 * PAGE + PAGE - 1);
+    const user = containerUser(context, 3 * PAGE + PAGE - 1);
     const vaddr = user.memory(4 * PAGE);
     expect(user.tryMapDma({ iova: IOVA, vaddr, size: 4n * SIZE })).toFailWith('ENOMEM');
     expect(user.tryMapDma({ iova: IOVA, vaddr, size: 3n * SIZE })).toSucceed(0);
@@ -147,7 +137,7 @@ test(
   'without a limit a process without CAP_IPC_LOCK maps what it likes',
   { ...options, covers: [VFIO_IOMMU_MAP_DMA] },
   (context) => {
-    const user = limited(context, Infinity);
+    const user = containerUser(context, Infinity);
     const vaddr = user.memory(1024 * PAGE);
     expect(user.tryMapDma({ iova: IOVA, vaddr, size: 1024n * SIZE })).toSucceed(0);
     expect(user.locked().VmLck).toBe(4096);
@@ -174,7 +164,7 @@ test(
   'it is the soft limit that counts, which the process may raise up to the hard one',
   options,
   (context) => {
-    const user = limited(context, 8 * PAGE);
+    const user = containerUser(context, 8 * PAGE);
     const vaddr = user.memory(8 * PAGE);
     const map = { iova: IOVA, vaddr, size: 6n * SIZE };
     setLimit(user, 4 * PAGE, 8 * PAGE);
@@ -223,7 +213,7 @@ test(
   'the limit counts memory once for each mapping of it',
   options,
   (context) => {
-    const user = limited(context, 3 * PAGE);
+    const user = containerUser(context, 3 * PAGE);
     const vaddr = user.memory(PAGE);
     for (const iova of [IOVA, 2n * IOVA, 3n * IOVA]) {
       expect(user.tryMapDma({ iova, vaddr, size: SIZE })).toSucceed(0);
@@ -238,7 +228,7 @@ test(
   'what the process locked with mlock counts against the same limit',
   options,
   (context) => {
-    const user = limited(context, 4 * PAGE);
+    const user = containerUser(context, 4 * PAGE);
     const vaddr = user.memory(4 * PAGE);
     const program = new Program();
     const lock = program.syscall('mlock', vaddr, 2 * PAGE);
@@ -256,7 +246,7 @@ test(
   'a limit that falls below what is mapped stops new mappings, not the unmapping of old ones',
   options,
   (context) => {
-    const user = limited(context, 8 * PAGE);
+    const user = containerUser(context, 8 * PAGE);
     const vaddr = user.memory(8 * PAGE);
     expect(user.tryMapDma({ iova: IOVA, vaddr, size: 6n * SIZE })).toSucceed(0);
     setLimit(user, PAGE, PAGE);

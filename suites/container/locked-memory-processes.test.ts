@@ -1,5 +1,4 @@
 import {
-  ContainerUser,
   Program,
   ROOT,
   SIGKILL,
@@ -8,12 +7,12 @@ import {
   VFIO_IOMMU_UNMAP_DMA,
   addMapDma,
   addUnmapDma,
+  containerUser,
   execAgain,
   expect,
   lockedMemory,
   mappingState,
   test,
-  type TestContext,
 } from '../../harness/testing/index.ts';
 
 const PAGE = 4096;
@@ -25,21 +24,12 @@ const REMOVE = 'drivers/vfio/vfio_iommu_type1.c vfio_remove_dma()';
 const options = { covers: [VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA], source: [ACCOUNT, REMOVE] };
 const NOTHING = { VmLck: 0, VmPin: 0 };
 
-/** Another process with the container. */
-function user({ actor, container }: TestContext, limit?: number): ContainerUser {
-  const process = actor({
-    inheritFds: [container.fd],
-    ...(limit !== undefined && { dropCaps: true, rlimits: { RLIMIT_MEMLOCK: limit } }),
-  });
-  return new ContainerUser(process, container);
-}
-
 test(
   'container.locked-memory.of-the-mapper',
   'memory is counted on the process that maps it, and on no other user of the container',
   options,
   (context) => {
-    const other = user(context);
+    const other = containerUser(context);
     const before = lockedMemory();
     other.mapDma({ iova: IOVA, vaddr: other.memory(4 * PAGE), size: SIZE });
     expect(other.locked()).toEqual({ VmLck: KIB, VmPin: 0 });
@@ -55,7 +45,7 @@ test(
   options,
   (context) => {
     const { container } = context;
-    const other = user(context);
+    const other = containerUser(context);
     const before = lockedMemory();
     other.mapDma({ iova: IOVA, vaddr: other.memory(4 * PAGE), size: SIZE });
     expect(container.unmapDma({ iova: IOVA, size: SIZE })).toBe(SIZE);
@@ -77,7 +67,7 @@ test(
   options,
   (context) => {
     const { container, memory } = context;
-    const other = user(context);
+    const other = containerUser(context);
     const before = lockedMemory();
     const ram = memory({ size: 4 * PAGE, kind: '4k' });
     container.mapDma({ iova: IOVA, vaddr: ram.address, size: SIZE });
@@ -97,7 +87,7 @@ test(
   options,
   (context) => {
     const { container } = context;
-    const other = user(context);
+    const other = containerUser(context);
     const before = mappingState(container);
     other.mapDma({ iova: IOVA, vaddr: other.memory(4 * PAGE), size: SIZE });
     other.actor.kill(SIGKILL);
@@ -114,7 +104,7 @@ test(
   'a child begins with no locked memory, and its unmap unlocks the memory of its parent',
   options,
   (context) => {
-    const other = user(context);
+    const other = containerUser(context);
     const vaddr = other.memory(4 * PAGE);
     const program = new Program();
     const map = addMapDma(program, context.container.fd, { iova: IOVA, vaddr, size: SIZE });
@@ -143,7 +133,7 @@ test(
   options,
   (context) => {
     const { container } = context;
-    const other = user(context);
+    const other = containerUser(context);
     const vaddr = other.memory(4 * PAGE);
     const before = mappingState(container);
     const program = new Program();
@@ -168,7 +158,7 @@ test(
   { ...options, fixes: ['CVE-2023-53171'] },
   (context) => {
     const { container } = context;
-    const other = user(context);
+    const other = containerUser(context);
     other.mapDma({ iova: IOVA, vaddr: other.memory(4 * PAGE), size: SIZE });
     other.mapDma({ iova: 2n * IOVA, vaddr: other.memory(4 * PAGE), size: SIZE });
     execAgain(other.actor);
@@ -195,7 +185,7 @@ test(
     provokes: [/RLIMIT_MEMLOCK \(\d+\) exceeded/],
   },
   (context) => {
-    const other = user(context, 4 * PAGE);
+    const other = containerUser(context, 4 * PAGE);
     other.mapDma({ iova: IOVA, vaddr: other.memory(4 * PAGE), size: SIZE });
     execAgain(other.actor);
     expect(other.unmapDma({ iova: IOVA, size: SIZE })).toBe(SIZE);

@@ -5,11 +5,20 @@ export const PAGE = 4096n;
 /** Where page 0 is mapped. */
 export const BASE = 0x100000n;
 
-export type Extent = readonly [at: number, pages: number];
+/** The address of a page. */
+export const at = (page: number) => BASE + BigInt(page) * PAGE;
+
+export type Extent = readonly [page: number, pages: number];
+
+/** Bytes of I/O addresses. */
+export interface Range {
+  iova: bigint;
+  size: bigint;
+}
 
 /** The bytes of an extent. */
-export function range(at: number, pages: number): { iova: bigint; size: bigint } {
-  return { iova: BASE + BigInt(at) * PAGE, size: BigInt(pages) * PAGE };
+export function range(page: number, pages: number): Range {
+  return { iova: at(page), size: BigInt(pages) * PAGE };
 }
 
 /** Maps each extent to the beginning of the memory. */

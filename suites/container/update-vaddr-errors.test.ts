@@ -1,6 +1,4 @@
 import {
-  VFIO_DMA_MAP_FLAG_VADDR,
-  VFIO_DMA_UNMAP_FLAG_VADDR,
   VFIO_GROUP_FLAGS_CONTAINER_SET,
   VFIO_GROUP_FLAGS_VIABLE,
   VFIO_GROUP_SET_CONTAINER,
@@ -10,31 +8,13 @@ import {
   expect,
   mappingState,
   test,
-  type Answer,
-  type Container,
 } from '../../harness/testing/index.ts';
+import { BASE, PAGE, at, range } from './page-extents.ts';
+import { MAP_VADDR, UNMAP_VADDR, expectInvalidated, invalidate, restore } from './vaddr-calls.ts';
 
-const PAGE = 4096n;
-const BASE = 0x100000n;
 const DO_MAP = 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_map()';
 const DO_UNMAP = 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_unmap()';
 const ATTACH = 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_attach_group()';
-const MAP_VADDR = VFIO_IOMMU_MAP_DMA.flag('VFIO_DMA_MAP_FLAG_VADDR');
-const UNMAP_VADDR = VFIO_IOMMU_UNMAP_DMA.flag('VFIO_DMA_UNMAP_FLAG_VADDR');
-const at = (page: bigint) => BASE + page * PAGE;
-
-function invalidate(container: Container, iova: bigint, size: bigint): Answer<bigint> {
-  return container.tryUnmapDma({ iova, size, flags: VFIO_DMA_UNMAP_FLAG_VADDR });
-}
-
-function restore(container: Container, iova: bigint, size: bigint, vaddr: bigint): Answer {
-  return container.tryMapDma({ iova, size, vaddr, flags: VFIO_DMA_MAP_FLAG_VADDR });
-}
-
-function expectInvalidated(answer: Answer<bigint>, size: bigint): void {
-  expect(answer).toSucceed(0);
-  expect(answer.value).toBe(size);
-}
 
 test(
   'container.update-vaddr.bisect',
@@ -42,17 +22,17 @@ test(
   { covers: [UNMAP_VADDR, VFIO_IOMMU_UNMAP_DMA.fails('EINVAL')], source: DO_UNMAP },
   ({ container, memory }) => {
     const ram = memory({ size: 4 * 4096, kind: '4k' });
-    container.mapDma({ iova: at(0n), vaddr: ram.address, size: 4n * PAGE });
-    container.mapDma({ iova: at(8n), vaddr: ram.address, size: PAGE });
+    container.mapDma({ ...range(0, 4), vaddr: ram.address });
+    container.mapDma({ ...range(8, 1), vaddr: ram.address });
     for (const [page, pages] of [
-      [0n, 2n],
-      [1n, 3n],
-      [2n, 7n],
+      [0, 2],
+      [1, 3],
+      [2, 7],
     ] as const) {
-      expect(invalidate(container, at(page), pages * PAGE)).toFailWith('EINVAL');
+      expect(invalidate(container, range(page, pages))).toFailWith('EINVAL');
     }
-    expect(restore(container, at(0n), 4n * PAGE, ram.address)).toFailWith('EINVAL');
-    expect(restore(container, at(8n), PAGE, ram.address)).toFailWith('EINVAL');
+    expect(restore(container, range(0, 4), ram.address)).toFailWith('EINVAL');
+    expect(restore(container, range(8, 1), ram.address)).toFailWith('EINVAL');
   },
 );
 
@@ -62,16 +42,16 @@ test(
   { covers: [UNMAP_VADDR, VFIO_IOMMU_UNMAP_DMA.fails('EINVAL')], source: DO_UNMAP },
   ({ container, memory }) => {
     const ram = memory({ size: 4096, kind: '4k' });
-    container.mapDma({ iova: BASE, vaddr: ram.address, size: PAGE });
-    expectInvalidated(invalidate(container, BASE, PAGE), PAGE);
-    expect(invalidate(container, BASE, PAGE)).toFailWith('EINVAL');
-    expect(invalidate(container, 0n, 2n * BASE)).toFailWith('EINVAL');
-    expect(restore(container, BASE, PAGE, ram.address)).toSucceed(0);
-    expect(restore(container, BASE, PAGE, ram.address)).toFailWith('EINVAL');
+    container.mapDma({ ...range(0, 1), vaddr: ram.address });
+    expectInvalidated(invalidate(container, range(0, 1)), PAGE);
+    expect(invalidate(container, range(0, 1))).toFailWith('EINVAL');
+    expect(invalidate(container, { iova: 0n, size: 2n * BASE })).toFailWith('EINVAL');
+    expect(restore(container, range(0, 1), ram.address)).toSucceed(0);
+    expect(restore(container, range(0, 1), ram.address)).toFailWith('EINVAL');
   },
 );
 
-for (const invalid of [0n, 1n, 2n]) {
+for (const invalid of [0, 1, 2]) {
   test(
     `container.update-vaddr.rollback.${invalid}`,
     `a range whose mapping number ${invalid} is invalid already is refused, and changes none of the others`,
@@ -83,21 +63,21 @@ for (const invalid of [0n, 1n, 2n]) {
     },
     ({ container, openGroup, memory }) => {
       const ram = memory({ size: 4096, kind: '4k' });
-      const pages = [0n, 1n, 2n];
+      const pages = [0, 1, 2];
       for (const page of pages) {
-        container.mapDma({ iova: at(page), vaddr: ram.address, size: PAGE });
+        container.mapDma({ ...range(page, 1), vaddr: ram.address });
       }
-      expectInvalidated(invalidate(container, at(invalid), PAGE), PAGE);
-      const answer = invalidate(container, at(0n), 3n * PAGE);
+      expectInvalidated(invalidate(container, range(invalid, 1)), PAGE);
+      const answer = invalidate(container, range(0, 3));
       expect(answer).toFailWith('EINVAL');
       expect(answer.value).toBe(3n * PAGE);
       for (const page of pages) {
         if (page === invalid) continue;
-        expect(restore(container, at(page), PAGE, ram.address)).toFailWith('EINVAL');
+        expect(restore(container, range(page, 1), ram.address)).toFailWith('EINVAL');
       }
       // One is invalid, and one only: the container takes a group as soon as it is restored.
       expect(openGroup('edu-rp').trySetContainer(container)).toFailWith('EBUSY');
-      expect(restore(container, at(invalid), PAGE, ram.address)).toSucceed(0);
+      expect(restore(container, range(invalid, 1), ram.address)).toSucceed(0);
       expect(openGroup('edu-rp').trySetContainer(container)).toSucceed(0);
     },
   );
@@ -110,11 +90,11 @@ test(
   ({ container, memory }) => {
     const ram = memory({ size: 4096, kind: '4k' });
     const before = mappingState(container);
-    expect(restore(container, BASE, PAGE, ram.address)).toFailWith('ENOENT');
-    container.mapDma({ iova: BASE, vaddr: ram.address, size: PAGE });
-    expect(restore(container, BASE - PAGE, PAGE, ram.address)).toFailWith('ENOENT');
-    expect(restore(container, BASE + PAGE, PAGE, ram.address)).toFailWith('ENOENT');
-    container.unmapDma({ iova: BASE, size: PAGE });
+    expect(restore(container, range(0, 1), ram.address)).toFailWith('ENOENT');
+    container.mapDma({ ...range(0, 1), vaddr: ram.address });
+    expect(restore(container, range(-1, 1), ram.address)).toFailWith('ENOENT');
+    expect(restore(container, range(1, 1), ram.address)).toFailWith('ENOENT');
+    container.unmapDma(range(0, 1));
     expect(mappingState(container)).toEqual(before);
   },
 );
@@ -125,9 +105,9 @@ test(
   { covers: [MAP_VADDR, VFIO_IOMMU_MAP_DMA.fails('EINVAL')], source: DO_MAP },
   ({ container, memory }) => {
     const ram = memory({ size: 4096, kind: '4k' });
-    container.mapDma({ iova: BASE, vaddr: ram.address, size: PAGE });
-    expect(restore(container, BASE, PAGE, ram.address)).toFailWith('EINVAL');
-    expect(container.unmapDma({ iova: BASE, size: PAGE })).toBe(PAGE);
+    container.mapDma({ ...range(0, 1), vaddr: ram.address });
+    expect(restore(container, range(0, 1), ram.address)).toFailWith('EINVAL');
+    expect(container.unmapDma(range(0, 1))).toBe(PAGE);
   },
 );
 
@@ -137,28 +117,28 @@ test(
   { covers: [MAP_VADDR, VFIO_IOMMU_MAP_DMA.fails('EINVAL')], source: DO_MAP },
   ({ container, memory }) => {
     const ram = memory({ size: 8 * 4096, kind: '4k' });
-    container.mapDma({ iova: at(2n), vaddr: ram.address, size: 4n * PAGE });
-    expectInvalidated(invalidate(container, at(2n), 4n * PAGE), 4n * PAGE);
+    container.mapDma({ ...range(2, 4), vaddr: ram.address });
+    expectInvalidated(invalidate(container, range(2, 4)), 4n * PAGE);
     for (const [page, pages] of [
-      [2n, 1n],
-      [2n, 3n],
-      [2n, 5n],
-      [3n, 3n],
-      [3n, 4n],
-      [1n, 5n],
-      [1n, 4n],
+      [2, 1],
+      [2, 3],
+      [2, 5],
+      [3, 3],
+      [3, 4],
+      [1, 5],
+      [1, 4],
     ] as const) {
-      const answer = restore(container, at(page), pages * PAGE, ram.address);
+      const answer = restore(container, range(page, pages), ram.address);
       expect(answer).toFailWith('EINVAL');
     }
     for (const [iova, size, vaddr] of [
-      [at(2n), 4n * PAGE, ram.address + 1n],
-      [at(2n), 0n, ram.address],
-      [at(2n) + 1n, 4n * PAGE, ram.address],
+      [at(2), 4n * PAGE, ram.address + 1n],
+      [at(2), 0n, ram.address],
+      [at(2) + 1n, 4n * PAGE, ram.address],
     ] as const) {
-      expect(restore(container, iova, size, vaddr)).toFailWith('EINVAL');
+      expect(restore(container, { iova, size }, vaddr)).toFailWith('EINVAL');
     }
-    expect(restore(container, at(2n), 4n * PAGE, ram.address)).toSucceed(0);
+    expect(restore(container, range(2, 4), ram.address)).toSucceed(0);
   },
 );
 
@@ -173,8 +153,8 @@ test(
   },
   ({ container, emptyContainer, openGroup, memory }) => {
     const ram = memory({ size: 4096, kind: '4k' });
-    container.mapDma({ iova: BASE, vaddr: ram.address, size: PAGE });
-    expectInvalidated(invalidate(container, BASE, PAGE), PAGE);
+    container.mapDma({ ...range(0, 1), vaddr: ram.address });
+    expectInvalidated(invalidate(container, range(0, 1)), PAGE);
     const group = openGroup('edu-rp');
     expect(group.trySetContainer(container)).toFailWith('EBUSY');
     expect(group.status()).toBe(VFIO_GROUP_FLAGS_VIABLE);
@@ -182,7 +162,7 @@ test(
     expect(group.trySetContainer(other)).toSucceed(0);
     other.setIommu(VFIO_TYPE1v2_IOMMU);
     group.unsetContainer();
-    expect(restore(container, BASE, PAGE, ram.address)).toSucceed(0);
+    expect(restore(container, range(0, 1), ram.address)).toSucceed(0);
     expect(group.trySetContainer(container)).toSucceed(0);
     expect(group.status()).toBe(VFIO_GROUP_FLAGS_VIABLE | VFIO_GROUP_FLAGS_CONTAINER_SET);
   },

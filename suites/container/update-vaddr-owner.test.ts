@@ -1,15 +1,14 @@
 import {
-  ContainerUser,
   ROOT,
   SIGKILL,
   VFIO_DMA_MAP_FLAG_VADDR,
   VFIO_DMA_UNMAP_FLAG_VADDR,
   VFIO_IOMMU_MAP_DMA,
+  containerUser,
   execAgain,
   expect,
   lockedMemory,
   test,
-  type TestContext,
 } from '../../harness/testing/index.ts';
 
 const PAGE = 4096;
@@ -29,14 +28,6 @@ const options = {
 
 const restore = (vaddr: bigint) => ({ ...RANGE, vaddr, flags: VFIO_DMA_MAP_FLAG_VADDR });
 
-function user({ actor, container }: TestContext, limit?: number): ContainerUser {
-  const process = actor({
-    inheritFds: [container.fd],
-    ...(limit !== undefined && { dropCaps: true, rlimits: { RLIMIT_MEMLOCK: limit } }),
-  });
-  return new ContainerUser(process, container);
-}
-
 test(
   'container.update-vaddr.owner.moves',
   'the locked memory of a mapping moves to the process that gives it its new vaddr',
@@ -44,7 +35,7 @@ test(
   (context) => {
     const { container, memory } = context;
     const ram = memory({ size: 4 * PAGE, kind: '4k' });
-    const heir = user(context);
+    const heir = containerUser(context);
     const before = lockedMemory();
     container.mapDma({ ...RANGE, vaddr: ram.address });
     expect(container.unmapDma(INVALIDATE)).toBe(SIZE);
@@ -63,7 +54,7 @@ test(
   'a process that gives its own mapping a new vaddr keeps its locked memory as it is',
   options,
   (context) => {
-    const owner = user(context, 4 * PAGE);
+    const owner = containerUser(context, 4 * PAGE);
     owner.mapDma({ ...RANGE, vaddr: owner.memory(4 * PAGE) });
     expect(owner.unmapDma(INVALIDATE)).toBe(SIZE);
     // The limit is used up: counting anew would fail.
@@ -81,8 +72,8 @@ test(
   (context) => {
     const { container, memory } = context;
     const ram = memory({ size: 4 * PAGE, kind: '4k' });
-    const poor = user(context, 4 * PAGE - 1);
-    const rich = user(context, 4 * PAGE);
+    const poor = containerUser(context, 4 * PAGE - 1);
+    const rich = containerUser(context, 4 * PAGE);
     const before = lockedMemory();
     container.mapDma({ ...RANGE, vaddr: ram.address });
     expect(container.unmapDma(INVALIDATE)).toBe(SIZE);
@@ -102,7 +93,7 @@ test(
   'after exec a process gives its mappings new vaddrs, and they count on the new program',
   { ...options, fixes: ['CVE-2023-53171'] },
   (context) => {
-    const owner = user(context, 4 * PAGE);
+    const owner = containerUser(context, 4 * PAGE);
     owner.mapDma({ ...RANGE, vaddr: owner.memory(4 * PAGE) });
     expect(owner.unmapDma(INVALIDATE)).toBe(SIZE);
     execAgain(owner.actor);
@@ -121,7 +112,7 @@ test(
   (context) => {
     const { container, memory } = context;
     const ram = memory({ size: 4 * PAGE, kind: '4k' });
-    const old = user(context);
+    const old = containerUser(context);
     const before = lockedMemory();
     old.mapDma({ ...RANGE, vaddr: old.memory(4 * PAGE) });
     expect(container.unmapDma(INVALIDATE)).toBe(SIZE);
@@ -140,7 +131,7 @@ test(
   (context) => {
     const { container, memory } = context;
     const ram = memory({ size: 4 * PAGE, kind: '4k' });
-    const heir = user(context);
+    const heir = containerUser(context);
     const before = lockedMemory();
     container.mapDma({ ...RANGE, vaddr: ram.address });
     container.mapDma({ iova: 2n * IOVA, vaddr: ram.address, size: 2n * BigInt(PAGE) });

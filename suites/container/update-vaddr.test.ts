@@ -2,7 +2,6 @@ import {
   MAP_SHARED,
   PROT_READ,
   PROT_WRITE,
-  VFIO_DMA_MAP_FLAG_VADDR,
   VFIO_DMA_UNMAP_FLAG_ALL,
   VFIO_DMA_UNMAP_FLAG_VADDR,
   VFIO_IOMMU_MAP_DMA,
@@ -14,30 +13,12 @@ import {
   mappingState,
   sys,
   test,
-  type Answer,
-  type Container,
 } from '../../harness/testing/index.ts';
+import { BASE, PAGE, at, range } from './page-extents.ts';
+import { MAP_VADDR, UNMAP_VADDR, expectInvalidated, invalidate, restore } from './vaddr-calls.ts';
 
-const PAGE = 4096n;
-const BASE = 0x100000n;
 const DO_MAP = 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_map()';
 const DO_UNMAP = 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_unmap()';
-const MAP_VADDR = VFIO_IOMMU_MAP_DMA.flag('VFIO_DMA_MAP_FLAG_VADDR');
-const UNMAP_VADDR = VFIO_IOMMU_UNMAP_DMA.flag('VFIO_DMA_UNMAP_FLAG_VADDR');
-const at = (page: bigint) => BASE + page * PAGE;
-
-function invalidate(container: Container, iova: bigint, size: bigint): Answer<bigint> {
-  return container.tryUnmapDma({ iova, size, flags: VFIO_DMA_UNMAP_FLAG_VADDR });
-}
-
-function restore(container: Container, iova: bigint, size: bigint, vaddr: bigint): Answer {
-  return container.tryMapDma({ iova, size, vaddr, flags: VFIO_DMA_MAP_FLAG_VADDR });
-}
-
-function expectInvalidated(answer: Answer<bigint>, size: bigint): void {
-  expect(answer).toSucceed(0);
-  expect(answer.value).toBe(size);
-}
 
 test(
   'container.update-vaddr.cycle',
@@ -50,13 +31,13 @@ test(
     container.mapDma(map);
     const mapped = mappingState(container);
     for (let round = 0; round < 2; round++) {
-      expectInvalidated(invalidate(container, BASE, 4n * PAGE), 4n * PAGE);
+      expectInvalidated(invalidate(container, range(0, 4)), 4n * PAGE);
       expect(mappingState(container)).toEqual(mapped);
       expect(container.tryMapDma(map)).toFailWith('EEXIST');
-      expect(restore(container, BASE, 4n * PAGE, ram.address)).toSucceed(0);
+      expect(restore(container, range(0, 4), ram.address)).toSucceed(0);
       expect(mappingState(container)).toEqual(mapped);
     }
-    expect(container.unmapDma({ iova: BASE, size: 4n * PAGE })).toBe(4n * PAGE);
+    expect(container.unmapDma(range(0, 4))).toBe(4n * PAGE);
     expect(mappingState(container)).toEqual(empty);
   },
 );
@@ -66,7 +47,7 @@ test(
   'invalidating where nothing is mapped succeeds and reports zero bytes',
   { covers: [UNMAP_VADDR], source: DO_UNMAP },
   ({ container }) => {
-    expectInvalidated(invalidate(container, BASE, 4n * PAGE), 0n);
+    expectInvalidated(invalidate(container, range(0, 4)), 0n);
     const all = VFIO_DMA_UNMAP_FLAG_ALL | VFIO_DMA_UNMAP_FLAG_VADDR;
     expectInvalidated(container.tryUnmapDma({ iova: 0n, size: 0n, flags: all }), 0n);
   },
@@ -78,19 +59,19 @@ test(
   { covers: [MAP_VADDR, UNMAP_VADDR], source: [DO_MAP, DO_UNMAP] },
   ({ container, memory }) => {
     const ram = memory({ size: 8 * 4096, kind: '4k' });
-    container.mapDma({ iova: at(0n), vaddr: ram.address, size: 2n * PAGE });
-    container.mapDma({ iova: at(2n), vaddr: ram.address, size: PAGE });
-    container.mapDma({ iova: at(6n), vaddr: ram.address, size: 2n * PAGE });
-    container.mapDma({ iova: at(8n), vaddr: ram.address, size: PAGE });
-    expectInvalidated(invalidate(container, at(0n), 8n * PAGE), 5n * PAGE);
-    expect(restore(container, at(8n), PAGE, ram.address)).toFailWith('EINVAL');
-    expect(restore(container, at(0n), 3n * PAGE, ram.address)).toFailWith('EINVAL');
-    expect(restore(container, at(2n), PAGE, ram.address)).toSucceed(0);
-    expect(restore(container, at(6n), 2n * PAGE, ram.address)).toSucceed(0);
-    expect(restore(container, at(0n), 2n * PAGE, ram.address)).toSucceed(0);
-    for (const page of [0n, 2n, 6n]) {
-      const size = page === 2n ? PAGE : 2n * PAGE;
-      expect(restore(container, at(page), size, ram.address)).toFailWith('EINVAL');
+    container.mapDma({ ...range(0, 2), vaddr: ram.address });
+    container.mapDma({ ...range(2, 1), vaddr: ram.address });
+    container.mapDma({ ...range(6, 2), vaddr: ram.address });
+    container.mapDma({ ...range(8, 1), vaddr: ram.address });
+    expectInvalidated(invalidate(container, range(0, 8)), 5n * PAGE);
+    expect(restore(container, range(8, 1), ram.address)).toFailWith('EINVAL');
+    expect(restore(container, range(0, 3), ram.address)).toFailWith('EINVAL');
+    expect(restore(container, range(2, 1), ram.address)).toSucceed(0);
+    expect(restore(container, range(6, 2), ram.address)).toSucceed(0);
+    expect(restore(container, range(0, 2), ram.address)).toSucceed(0);
+    for (const page of [0, 2, 6]) {
+      const pages = page === 2 ? 1 : 2;
+      expect(restore(container, range(page, pages), ram.address)).toFailWith('EINVAL');
     }
   },
 );
@@ -105,11 +86,11 @@ test(
     for (const iova of [0n, BASE]) container.mapDma({ iova, vaddr: ram.address, size: PAGE });
     const before = mappingState(container);
     expect(container.tryUnmapDma({ iova: 0n, size: PAGE, flags })).toFailWith('EINVAL');
-    expect(restore(container, 0n, PAGE, ram.address)).toFailWith('EINVAL');
+    expect(restore(container, { iova: 0n, size: PAGE }, ram.address)).toFailWith('EINVAL');
     expectInvalidated(container.tryUnmapDma({ iova: 0n, size: 0n, flags }), 2n * PAGE);
     expect(mappingState(container)).toEqual(before);
-    expect(restore(container, 0n, PAGE, ram.address)).toSucceed(0);
-    expect(restore(container, BASE, PAGE, ram.address)).toSucceed(0);
+    expect(restore(container, { iova: 0n, size: PAGE }, ram.address)).toSucceed(0);
+    expect(restore(container, range(0, 1), ram.address)).toSucceed(0);
   },
 );
 
@@ -120,12 +101,12 @@ test(
   ({ containerOfType, memory }) => {
     const container = containerOfType(VFIO_TYPE1_IOMMU);
     const ram = memory({ size: 4 * 4096, kind: '4k' });
-    container.mapDma({ iova: BASE, vaddr: ram.address, size: 4n * PAGE });
-    expectInvalidated(invalidate(container, at(1n), 3n * PAGE), 0n);
-    expect(restore(container, BASE, 4n * PAGE, ram.address)).toFailWith('EINVAL');
-    expectInvalidated(invalidate(container, at(0n), PAGE), 4n * PAGE);
-    expect(restore(container, BASE, 4n * PAGE, ram.address)).toSucceed(0);
-    expect(container.unmapDma({ iova: BASE, size: 4n * PAGE })).toBe(4n * PAGE);
+    container.mapDma({ ...range(0, 4), vaddr: ram.address });
+    expectInvalidated(invalidate(container, range(1, 3)), 0n);
+    expect(restore(container, range(0, 4), ram.address)).toFailWith('EINVAL');
+    expectInvalidated(invalidate(container, range(0, 1)), 4n * PAGE);
+    expect(restore(container, range(0, 4), ram.address)).toSucceed(0);
+    expect(container.unmapDma(range(0, 4))).toBe(4n * PAGE);
   },
 );
 
@@ -141,9 +122,9 @@ test(
   ({ container, openGroup, memory }) => {
     const ram = memory({ size: 2 * 4096, kind: '4k' });
     const before = mappingState(container);
-    container.mapDma({ iova: BASE, vaddr: ram.address, size: 2n * PAGE });
-    expectInvalidated(invalidate(container, BASE, 2n * PAGE), 2n * PAGE);
-    expect(container.unmapDma({ iova: BASE, size: 2n * PAGE })).toBe(2n * PAGE);
+    container.mapDma({ ...range(0, 2), vaddr: ram.address });
+    expectInvalidated(invalidate(container, range(0, 2)), 2n * PAGE);
+    expect(container.unmapDma(range(0, 2))).toBe(2n * PAGE);
     expect(mappingState(container)).toEqual(before);
     expect(openGroup('edu-rp').trySetContainer(container)).toSucceed(0);
   },
@@ -155,12 +136,12 @@ test(
   { covers: [UNMAP_VADDR, VFIO_IOMMU_MAP_DMA], source: [DO_MAP, DO_UNMAP] },
   ({ container, memory }) => {
     const ram = memory({ size: 4096, kind: '4k' });
-    container.mapDma({ iova: at(0n), vaddr: ram.address, size: PAGE });
-    expectInvalidated(invalidate(container, at(0n), PAGE), PAGE);
-    const other = { iova: at(1n), vaddr: ram.address, size: PAGE };
+    container.mapDma({ ...range(0, 1), vaddr: ram.address });
+    expectInvalidated(invalidate(container, range(0, 1)), PAGE);
+    const other = { iova: at(1), vaddr: ram.address, size: PAGE };
     expect(container.tryMapDma(other)).toSucceed(0);
-    expect(container.unmapDma({ iova: at(1n), size: PAGE })).toBe(PAGE);
-    expect(restore(container, at(0n), PAGE, ram.address)).toSucceed(0);
+    expect(container.unmapDma({ iova: at(1), size: PAGE })).toBe(PAGE);
+    expect(restore(container, range(0, 1), ram.address)).toSucceed(0);
   },
 );
 
@@ -176,8 +157,8 @@ test(
   ({ container, openGroup, memory }) => {
     const ram = memory({ size: 4096, kind: '4k' });
     const before = mappingState(container);
-    container.mapDma({ iova: BASE, vaddr: ram.address, size: PAGE });
-    expectInvalidated(invalidate(container, BASE, PAGE), PAGE);
+    container.mapDma({ ...range(0, 1), vaddr: ram.address });
+    expectInvalidated(invalidate(container, range(0, 1)), PAGE);
     openGroup().unsetContainer();
     openGroup().setContainer(container);
     container.setIommu(VFIO_TYPE1v2_IOMMU);
@@ -192,17 +173,17 @@ test(
   { covers: [MAP_VADDR, UNMAP_VADDR], source: 'include/uapi/linux/vfio.h', device: 'edu' },
   ({ container, device, memory, defer }) => {
     const ram = memory({ size: 2 * 4096, kind: 'memfd' });
-    container.mapDma({ iova: BASE, vaddr: ram.address, size: 2n * PAGE });
+    container.mapDma({ ...range(0, 2), vaddr: ram.address });
     const before = mappingState(container);
     const edu = new Edu(device);
     ram.fill(1, 0, 4096);
-    expectInvalidated(invalidate(container, BASE, 2n * PAGE), 2n * PAGE);
+    expectInvalidated(invalidate(container, range(0, 2)), 2n * PAGE);
     edu.readMemory(BASE, 4096);
     edu.writeMemory(BASE + PAGE, 4096);
     expect(ram.verify(1, 4096, 4096)).toBe(-1);
     const elsewhere = sys.mmap(0n, 8192, PROT_READ | PROT_WRITE, MAP_SHARED, ram.fd, 0);
     defer(() => void sys.munmap(elsewhere, 8192));
-    expect(restore(container, BASE, 2n * PAGE, elsewhere)).toSucceed(0);
+    expect(restore(container, range(0, 2), elsewhere)).toSucceed(0);
     expect(mappingState(container)).toEqual(before);
     ram.fill(2, 0, 4096);
     edu.readMemory(BASE, 4096);
