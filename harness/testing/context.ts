@@ -96,6 +96,14 @@ export class TestContext {
     return group;
   };
 
+  /** A new TYPE1v2 container with these groups in it. */
+  readonly containerWith = (...groups: Group[]): Container => {
+    const container = this.emptyContainer();
+    for (const group of groups) group.setContainer(container);
+    container.setIommu(VFIO_TYPE1v2_IOMMU);
+    return container;
+  };
+
   /** A container of an IOMMU type with the group of the test's device in it. */
   readonly containerOfType = (type: number): Container => {
     const container = this.emptyContainer();

@@ -1,4 +1,3 @@
-import { VFIO_TYPE1v2_IOMMU } from '../abi/vfio.ts';
 import type { Device } from '../vfio/device.ts';
 import type { Group } from '../vfio/group.ts';
 import { MediatedType, type MediatedDevice } from '../vfio/mediated-device.ts';
@@ -39,9 +38,7 @@ export function openMediatedGroup(context: TestContext, type: MediatedType): Gro
 /** A new mediated device, open, in a container of its own. */
 export function openMediated(context: TestContext, type: MediatedType): Device {
   const mediatedDevice = createMediated(context, type);
-  const container = context.emptyContainer();
   const group = context.openFreshGroup(mediatedDevice.group);
-  group.setContainer(container);
-  container.setIommu(VFIO_TYPE1v2_IOMMU);
+  context.containerWith(group);
   return context.openDevice(group, mediatedDevice.name);
 }

@@ -9,7 +9,6 @@ import {
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
-  VFIO_TYPE1v2_IOMMU,
   enableDevice,
   eventually,
   expect,
@@ -225,9 +224,7 @@ test(
     const prepared = prepare(context);
     const { pages, faults } = prepared;
     const foreign = context.openGroup('edu-rp');
-    const container = context.emptyContainer();
-    foreign.setContainer(container);
-    container.setIommu(VFIO_TYPE1v2_IOMMU);
+    context.containerWith(foreign);
     const pci = context.bound('edu-rp');
     const stranger = new Edu(context.openDevice(foreign, pci.bdf));
     context.defer(() => stranger.unmap());

@@ -66,9 +66,7 @@ for (const order of ORDERS) {
       // Nothing of it is left: the same group starts afresh.
       const group = Group.open(all.group.number);
       context.defer(() => group.close());
-      const container = context.emptyContainer();
-      group.setContainer(container);
-      container.setIommu(VFIO_TYPE1v2_IOMMU);
+      const container = context.containerWith(group);
       expect(container.unmapDma({ iova: 0n, size: 0x100000n })).toBe(0n);
     },
   );

@@ -145,16 +145,14 @@ test(
     provokes,
   },
   (context) => {
-    const { container, device, memory, openGroup, emptyContainer } = context;
+    const { container, device, memory, openGroup, containerWith } = context;
     const ram = memory({ size: PAGE, kind: '4k' });
     const edu = startEdu(context, device);
     container.mapDma({ iova: BASE, vaddr: ram.address, size: P });
     ram.fill(1);
     openGroup('nvme').setContainer(container);
     openGroup('nvme').unsetContainer();
-    const other = emptyContainer();
-    openGroup('nvme').setContainer(other);
-    other.setIommu(VFIO_TYPE1v2_IOMMU);
+    const other = containerWith(openGroup('nvme'));
     const nvme = context.openDevice(openGroup('nvme'), context.bound('nvme').bdf);
     const probe = new DmaProbe(context, nvme, other);
     expect(probe.finds(1, BASE)).toBe(false);
@@ -177,12 +175,10 @@ test(
     provokes,
   },
   (context) => {
-    const { container, device, memory, openGroup, emptyContainer } = context;
+    const { container, device, memory, openGroup, containerWith } = context;
     const mine = memory({ size: 2 * PAGE, kind: '4k' });
     const theirs = memory({ size: PAGE, kind: '4k' });
-    const other = emptyContainer();
-    openGroup('nvme').setContainer(other);
-    other.setIommu(VFIO_TYPE1v2_IOMMU);
+    const other = containerWith(openGroup('nvme'));
     const nvme = context.openDevice(openGroup('nvme'), context.bound('nvme').bdf);
     const probe = new DmaProbe(context, nvme, other);
     const edu = startEdu(context, device);

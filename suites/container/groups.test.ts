@@ -185,10 +185,8 @@ test(
   'container.groups.independent-containers',
   'two containers have IOVA spaces of their own',
   { covers: [VFIO_IOMMU_MAP_DMA], source: ATTACH, device: 'edu', uses: ['edu-rp'] },
-  ({ container, device, emptyContainer, openGroup, openDevice, bound, memory }) => {
-    const other = emptyContainer();
-    openGroup('edu-rp').setContainer(other);
-    other.setIommu(VFIO_TYPE1v2_IOMMU);
+  ({ container, device, containerWith, openGroup, openDevice, bound, memory }) => {
+    const other = containerWith(openGroup('edu-rp'));
     const mine = memory({ size: 4096, kind: '4k' });
     const theirs = memory({ size: 4096, kind: '4k' });
     container.mapDma({ iova: 0x10000n, vaddr: mine.address, size: 4096n });

@@ -6,7 +6,6 @@ import {
   ROOT,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
-  VFIO_TYPE1v2_IOMMU,
   containerUser,
   expect,
   mappingState,
@@ -261,10 +260,8 @@ test(
   'container.memlock.two-containers',
   'the limit belongs to the process: two containers share it',
   { ...options, device: 'edu', uses: ['edu-rp'] },
-  ({ container, emptyContainer, openGroup, actor }) => {
-    const other = emptyContainer();
-    openGroup('edu-rp').setContainer(other);
-    other.setIommu(VFIO_TYPE1v2_IOMMU);
+  ({ container, containerWith, openGroup, actor }) => {
+    const other = containerWith(openGroup('edu-rp'));
     const process = actor({
       dropCaps: true,
       inheritFds: [container.fd, other.fd],

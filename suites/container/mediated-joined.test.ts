@@ -10,7 +10,6 @@ import {
   VFIO_IOMMU_DIRTY_PAGES,
   VFIO_IOMMU_GET_INFO,
   VFIO_IOMMU_MAP_DMA,
-  VFIO_TYPE1v2_IOMMU,
   expect,
   mappingState,
   mediated,
@@ -37,10 +36,8 @@ const options = { source: [ATTACH, REPLAY], device: 'edu', needs: [mediated(MDPY
 
 /** A container with a mediated device, and the group of the test's own device, not in it yet. */
 function beside(context: TestContext): { container: Container; mediatedGroup: Group; edu: Group } {
-  const container = context.emptyContainer();
   const mediatedGroup = openMediatedGroup(context, MDPY);
-  mediatedGroup.setContainer(container);
-  container.setIommu(VFIO_TYPE1v2_IOMMU);
+  const container = context.containerWith(mediatedGroup);
   return { container, mediatedGroup, edu: context.openGroup() };
 }
 

@@ -39,10 +39,8 @@ const needs = [mediated(MDPY)];
 
 /** A container with nothing in it but the group of a mediated device: no hardware IOMMU is used. */
 function mediatedContainer(context: TestContext): { container: Container; group: Group } {
-  const container = context.emptyContainer();
   const group = openMediatedGroup(context, MDPY);
-  group.setContainer(container);
-  container.setIommu(VFIO_TYPE1v2_IOMMU);
+  const container = context.containerWith(group);
   return { container, group };
 }
 

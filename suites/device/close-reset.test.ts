@@ -1,6 +1,5 @@
 import {
   VFIO_DEVICE_FLAGS_RESET,
-  VFIO_TYPE1v2_IOMMU,
   enableDevice,
   eventually,
   expect,
@@ -123,13 +122,11 @@ test(
     device: 'igb-multi-0',
     uses: ['igb-multi-1'],
   },
-  ({ pci, bound, emptyContainer, openFreshGroup, openDevice }) => {
+  ({ pci, bound, containerWith, openFreshGroup, openDevice }) => {
     const sibling = bound('igb-multi-1');
     for (let round = 0; round < 2; round++) {
-      const container = emptyContainer();
       const groups = [openFreshGroup(pci.group!), openFreshGroup(sibling.group!)];
-      for (const group of groups) group.setContainer(container);
-      container.setIommu(VFIO_TYPE1v2_IOMMU);
+      const container = containerWith(...groups);
       const [mine, theirs] = groups as [(typeof groups)[0], (typeof groups)[0]];
       const device = openDevice(mine, pci.bdf);
       expect(tryHotReset(device, [mine.fd])).toFailWith('EINVAL');

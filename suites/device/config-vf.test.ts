@@ -12,7 +12,6 @@ import {
   VFIO_DEVICE_FEATURE_PCI_VF_TOKEN,
   VFIO_DEVICE_FEATURE_SET,
   VFIO_PCI_INTX_IRQ_INDEX,
-  VFIO_TYPE1v2_IOMMU,
   bindTo,
   expect,
   makeVirtualFunctions,
@@ -37,13 +36,11 @@ interface OpenVf {
 
 /** A virtual function of the igb, open, its PF on vfio-pci. */
 function openVf(context: TestContext): OpenVf {
-  const { pci: pf, defer, emptyContainer, openFreshGroup } = context;
+  const { pci: pf, defer, containerWith, openFreshGroup } = context;
   const [vf] = makeVirtualFunctions(context) as [PciFunction];
   bindTo(vf, 'vfio-pci');
-  const container = emptyContainer();
   const groups = [pf, vf].map((pci) => openFreshGroup(pci.group!));
-  for (const group of groups) group.setContainer(container);
-  container.setIommu(VFIO_TYPE1v2_IOMMU);
+  containerWith(...groups);
   const owner = groups[0]!.getDevice(pf.bdf);
   defer(() => owner.close());
   owner

@@ -7,7 +7,6 @@ import {
   VFIO_PCI_DEVID_OWNED,
   VFIO_PCI_HOT_RESET_FLAG_DEV_ID,
   VFIO_PCI_HOT_RESET_FLAG_DEV_ID_OWNED,
-  VFIO_TYPE1v2_IOMMU,
   bindTo,
   enableDevice,
   eventually,
@@ -265,13 +264,11 @@ test(
     source: 'include/uapi/linux/vfio.h VFIO_DEVICE_PCI_HOT_RESET',
     ...TWO_GROUPS,
   },
-  ({ openCdev, iommufd, openGroup, openDevice, emptyContainer, bound }) => {
+  ({ openCdev, iommufd, openGroup, openDevice, containerWith, bound }) => {
     const device = openCdev();
     device.bind(iommufd());
     const group = openGroup('igb-multi-1');
-    const container = emptyContainer();
-    group.setContainer(container);
-    container.setIommu(VFIO_TYPE1v2_IOMMU);
+    containerWith(group);
     const other = openDevice(group, bound('igb-multi-1').bdf);
     mark(device, 1);
     mark(other, 2);
@@ -292,16 +289,14 @@ test(
     device: 'igb',
     needs: [CDEV],
   },
-  ({ openCdev, iommufd, pci, openFreshGroup, emptyContainer, openDevice }) => {
+  ({ openCdev, iommufd, pci, openFreshGroup, containerWith, openDevice }) => {
     for (let round = 0; round < 2; round++) {
       const first = openCdev();
       first.bind(iommufd());
       expect(info(first).flags).toBe(ALL_OWNED);
       first.close();
       const group = openFreshGroup(pci.group!);
-      const container = emptyContainer();
-      group.setContainer(container);
-      container.setIommu(VFIO_TYPE1v2_IOMMU);
+      containerWith(group);
       const device = openDevice(group);
       expect(info(device)).toEqual({ flags: 0, ids: { [pci.bdf]: Number(pci.group) } });
       expect(tryHotReset(device, [])).toFailWith('EINVAL');

@@ -4,7 +4,6 @@ import {
   VFIO_GROUP_FLAGS_VIABLE,
   VFIO_GROUP_GET_DEVICE_FD,
   VFIO_GROUP_SET_CONTAINER,
-  VFIO_TYPE1v2_IOMMU,
   bindAnew,
   bindTo,
   expect,
@@ -55,14 +54,12 @@ test(
     source: SOURCE,
     ...BEHIND_BRIDGE,
   },
-  ({ bound, openGroup, emptyContainer, openDevice, pci }) => {
+  ({ bound, openGroup, containerWith, openDevice, pci }) => {
     const bridge = freedBridge();
     const sibling = bound('bridge-child-b');
     const group = openGroup();
     expect(group.status()).toBe(VFIO_GROUP_FLAGS_VIABLE);
-    const container = emptyContainer();
-    group.setContainer(container);
-    container.setIommu(VFIO_TYPE1v2_IOMMU);
+    containerWith(group);
     for (const child of [pci, sibling]) {
       expect(openDevice(group, child.bdf).config.read16(2)).toBe(child.device);
     }
@@ -106,15 +103,13 @@ test(
   'group.bridge.one-child',
   'one child of a bridge on VFIO is enough, its sibling without a driver is no obstacle',
   { covers: [VFIO_GROUP_GET_DEVICE_FD.fails('ENODEV')], source: SOURCE, ...BEHIND_BRIDGE },
-  ({ bound, openGroup, emptyContainer, openDevice, pci }) => {
+  ({ bound, openGroup, containerWith, openDevice, pci }) => {
     freedBridge();
     const sibling = bound('bridge-child-b');
     unbind(sibling);
     expect(hasGroupNode(pci.group!)).toBe(true);
     const group = openGroup();
-    const container = emptyContainer();
-    group.setContainer(container);
-    container.setIommu(VFIO_TYPE1v2_IOMMU);
+    containerWith(group);
     const device = openDevice(group);
     expect(device.config.read16(0)).toBe(pci.vendor);
     expect(group.tryGetDevice(sibling.bdf)).toFailWith('ENODEV');

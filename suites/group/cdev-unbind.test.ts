@@ -154,7 +154,7 @@ test(
   'group.iommufd-as-container.close-group',
   'closing a group in an iommufd leaves its open device alone, which nobody else gets before it is closed',
   { source: 'drivers/vfio/group.c vfio_group_fops_release()', device: 'edu', needs: [CDEV] },
-  ({ pci, iommufd, emptyContainer, openFreshGroup, openDevice }) => {
+  ({ pci, iommufd, containerWith, emptyContainer, openFreshGroup, openDevice }) => {
     const io = iommufd();
     const first = openFreshGroup(pci.group!);
     expect(first.trySetContainer(io.fd)).toSucceed(0);
@@ -171,9 +171,7 @@ test(
     }
     device.close();
     const second = openFreshGroup(pci.group!);
-    const container = emptyContainer();
-    second.setContainer(container);
-    container.setIommu(VFIO_TYPE1v2_IOMMU);
+    containerWith(second);
     expect(openDevice(second).config.read16(0)).toBe(pci.vendor);
     expect(io.allocIoas()).toBeGreaterThan(0);
   },

@@ -53,14 +53,12 @@ test(
     device: 'e1000e',
     needs: [OWN_MACHINE],
   },
-  ({ pci, openGroup, emptyContainer, openDevice }) => {
+  ({ pci, openGroup, containerWith, openDevice }) => {
     bindAnew(pci, 'vfio-pci');
     const state = () => pci.attribute('power_state');
     expect(pci.attribute('power/control')).toBe('auto');
     expect(eventually(() => state() === 'D3hot')).toBe(true);
-    const container = emptyContainer();
-    openGroup().setContainer(container);
-    container.setIommu(VFIO_TYPE1v2_IOMMU);
+    containerWith(openGroup());
     expect(eventually(() => state() === 'D3hot')).toBe(true);
     for (let round = 0; round < 3; round++) {
       const first = openDevice(openGroup());
@@ -176,13 +174,11 @@ test(
     since: '7.3',
     needs: [OWN_MACHINE],
   },
-  ({ pci, openFreshGroup, emptyContainer, openDevice, defer }) => {
+  ({ pci, openFreshGroup, containerWith, openDevice, defer }) => {
     const asleep = () => pci.attribute('power_state') === 'D3hot';
     const use = () => {
-      const container = emptyContainer();
       const group = openFreshGroup(pci.group!);
-      group.setContainer(container);
-      container.setIommu(VFIO_TYPE1v2_IOMMU);
+      containerWith(group);
       const device = openDevice(group);
       expect(device.config.read16(0)).toBe(pci.vendor);
       device.close();

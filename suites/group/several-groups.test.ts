@@ -153,15 +153,13 @@ test(
     source: [ATTACH, DETACH],
     ...TWO,
   },
-  ({ container, openRole, emptyContainer, openDevice, memory }) => {
+  ({ container, openRole, containerWith, openDevice, memory }) => {
     const [old, fresh] = [memory({ size: 8192, kind: '4k' }), memory({ size: 8192, kind: '4k' })];
     container.mapDma({ iova: 0n, vaddr: old.address, size: 8192n });
     const mover = openRole('edu-rp');
     mover.device.close();
     mover.group.unsetContainer();
-    const second = emptyContainer();
-    mover.group.setContainer(second);
-    second.setIommu(VFIO_TYPE1v2_IOMMU);
+    const second = containerWith(mover.group);
     second.mapDma({ iova: 0n, vaddr: fresh.address, size: 8192n });
     old.fill(1);
     fresh.fill(2, 0, 4096);

@@ -2,7 +2,6 @@ import {
   BackgroundWrite,
   OWN_MACHINE,
   VFIO_GROUP_FLAGS_VIABLE,
-  VFIO_TYPE1v2_IOMMU,
   allowVirtualFunctions,
   bindAnew,
   bindTo,
@@ -148,7 +147,7 @@ test(
   },
   (context) => {
     const writer = context.actor();
-    const { pci, emptyContainer, openDevice, defer } = context;
+    const { pci, containerWith, openDevice, defer } = context;
     defer(setModuleParameter('vfio_pci', 'enable_sriov', 'N'));
     loadModule('igb');
     bindTo(pci, 'igb');
@@ -158,9 +157,7 @@ test(
     bindTo(vf, 'vfio-pci');
     const group = context.openFreshGroup(vf.group!);
     expect(group.status()).toBe(VFIO_GROUP_FLAGS_VIABLE);
-    const container = emptyContainer();
-    group.setContainer(container);
-    container.setIommu(VFIO_TYPE1v2_IOMMU);
+    containerWith(group);
     // The PF is not on VFIO: no token is asked for, and one that is given is refused.
     const token = '00000000-0000-4000-8000-000000000001';
     expect(group.tryGetDevice(`${vf.bdf} vf_token=${token}`)).toFailWith('EINVAL');

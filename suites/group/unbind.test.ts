@@ -25,7 +25,7 @@ test(
   'group.unbind.idle',
   'a device that nobody has open is unbound at once, and works again when it is bound again',
   { source: UNREGISTER, ...NEEDS },
-  ({ pci, openGroup, emptyContainer, openDevice }) => {
+  ({ pci, openGroup, containerWith, openDevice }) => {
     const users = moduleUsers('vfio_pci');
     for (let round = 0; round < 3; round++) {
       unbind(pci);
@@ -35,9 +35,7 @@ test(
       bindTo(pci, 'vfio-pci');
     }
     expect(moduleUsers('vfio_pci')).toBe(users);
-    const container = emptyContainer();
-    openGroup().setContainer(container);
-    container.setIommu(VFIO_TYPE1v2_IOMMU);
+    containerWith(openGroup());
     expect(openDevice(openGroup()).config.read16(0)).toBe(pci.vendor);
   },
 );
@@ -129,16 +127,14 @@ test(
     source: [REMOVE_GROUP, 'drivers/vfio/group.c vfio_create_group()'],
     ...NEEDS,
   },
-  ({ openGroup, emptyContainer, pci }) => {
+  ({ openGroup, containerWith, pci }) => {
     const dead = openGroup();
     bindAnew(pci, 'vfio-pci');
     const fresh = Group.open(pci.group!);
     try {
       expect(fresh.status()).toBe(VFIO_GROUP_FLAGS_VIABLE);
       expect(dead.tryGetStatus()).toFailWith('ENODEV');
-      const container = emptyContainer();
-      fresh.setContainer(container);
-      container.setIommu(VFIO_TYPE1v2_IOMMU);
+      containerWith(fresh);
       dead.close();
       expect(Group.tryOpen(pci.group!)).toFailWith('EBUSY');
       fresh.getDevice(pci.bdf).close();
