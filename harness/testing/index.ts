@@ -61,6 +61,7 @@ export * from '../vfio/container.ts';
 export * from '../vfio/container-user.ts';
 export * from '../vfio/device.ts';
 export * from '../vfio/dirty-tracking.ts';
+export * from '../vfio/disintx.ts';
 export * from '../vfio/dma-buf.ts';
 export * from '../vfio/dma-program.ts';
 export * from '../vfio/eventfd.ts';

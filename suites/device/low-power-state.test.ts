@@ -8,6 +8,7 @@ import {
   VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
   VFIO_DEVICE_FEATURE_SET,
   VFIO_PCI_INTX_IRQ_INDEX,
+  deviceDisIntx,
   enableDevice,
   eventually,
   expect,
@@ -97,11 +98,10 @@ test(
     const signal = eventfd();
     const intx = new Irqs(device, VFIO_PCI_INTX_IRQ_INDEX);
     intx.enable([signal]);
-    const disabled = () => pci.config().readUInt16LE(PCI_COMMAND) & 0x400;
-    expect(disabled()).toBe(0);
+    expect(deviceDisIntx(pci)).toBe(false);
     sleep(device, pci);
     wake(device);
-    expect(disabled()).toBe(0);
+    expect(deviceDisIntx(pci)).toBe(false);
     edu.raise();
     expect(signal.wait(SOON)).toBe(1);
     edu.acknowledge();

@@ -2,14 +2,13 @@ import {
   Group,
   Irqs,
   OWN_MACHINE,
-  PCI_COMMAND,
-  PCI_COMMAND_INTX_DISABLE,
   UNLOADABLE_VFIO_PCI,
   VFIO_DEVICE_SET_IRQS,
   VFIO_PCI_INTX_IRQ_INDEX,
   VFIO_PCI_VGA_REGION_INDEX,
   VFIO_TYPE1v2_IOMMU,
   bindAnew,
+  deviceDisIntx,
   eventually,
   expect,
   reloadVfioPci,
@@ -99,12 +98,11 @@ test(
 function masksInDevice(pci: PciFunction, device: Device, signal: Eventfd): boolean {
   const intx = new Irqs(device, VFIO_PCI_INTX_IRQ_INDEX);
   intx.enable([signal]);
-  const disabled = () => (pci.config().readUInt16LE(PCI_COMMAND) & PCI_COMMAND_INTX_DISABLE) !== 0;
-  expect(disabled()).toBe(false);
+  expect(deviceDisIntx(pci)).toBe(false);
   intx.mask();
-  const masked = disabled();
+  const masked = deviceDisIntx(pci);
   intx.unmask();
-  expect(disabled()).toBe(false);
+  expect(deviceDisIntx(pci)).toBe(false);
   return masked;
 }
 

@@ -1,36 +1,33 @@
 import {
   Irqs,
   PCI_COMMAND,
+  PCI_COMMAND_INTX_DISABLE,
+  PCI_STATUS,
+  PCI_STATUS_INTERRUPT,
   VFIO_DEVICE_SET_IRQS,
   VFIO_PCI_INTX_IRQ_INDEX,
   VFIO_PCI_MSI_IRQ_INDEX,
+  deviceDisIntx,
   eduDriver,
   expect,
   lineDriver,
+  setDisIntx,
   test,
+  userDisIntx,
   type Device,
   type PciFunction,
 } from '../../harness/testing/index.ts';
+import { LINE_DEVICES, enabledIntx } from './enabled-intx.ts';
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
 const CONFIG_WRITE = 'drivers/vfio/pci/vfio_pci_config.c vfio_basic_config_write()';
 const CVE_DISINTX = ['CVE-2024-26810', '810cd4bb5345'];
-const LINE_DEVICES = ['edu', 'edu-rp', 'e1000e'];
-const PCI_STATUS = 6;
-const STATUS_INTERRUPT = 1 << 3;
-const DISABLE_INTX = 1 << 10;
-
-/** The user's DisINTx. */
-function disableIntx(device: Device, disabled: boolean): void {
-  const command = device.config.read16(PCI_COMMAND) & ~DISABLE_INTX;
-  device.config.write16(PCI_COMMAND, command | (disabled ? DISABLE_INTX : 0));
-}
 
 /** DisINTx as the user sees it and as the device has it. */
 function disIntx(device: Device, pci: PciFunction): { user: boolean; device: boolean } {
   return {
-    user: (device.config.read16(PCI_COMMAND) & DISABLE_INTX) !== 0,
-    device: (pci.config().readUInt16LE(PCI_COMMAND) & DISABLE_INTX) !== 0,
+    user: userDisIntx(device),
+    device: deviceDisIntx(pci),
   };
 }
 
@@ -40,13 +37,11 @@ test(
   { covers: [], source: CONFIG_WRITE, devices: LINE_DEVICES, fixes: CVE_DISINTX },
   (t) => {
     const driver = lineDriver(t);
-    const signal = t.eventfd();
-    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
-    intx.enable([signal]);
-    disableIntx(t.device, true);
+    const { intx, signal } = enabledIntx(t);
+    setDisIntx(t.device, true);
     driver.raise();
     expect(signal.quiet()).toBe(0);
-    disableIntx(t.device, false);
+    setDisIntx(t.device, false);
     expect(signal.soon()).toBe(1);
     driver.acknowledge();
     intx.unmask();
@@ -66,12 +61,10 @@ test(
   },
   (t) => {
     const edu = eduDriver(t);
-    const signal = t.eventfd();
+    const { intx, signal } = enabledIntx(t);
     const unmask = t.eventfd();
-    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
-    intx.enable([signal]);
     intx.unmaskBy(unmask);
-    disableIntx(t.device, true);
+    setDisIntx(t.device, true);
     edu.raise();
     intx.unmask();
     expect(intx.tryBools([1], 'unmask')).toSucceed(0);
@@ -80,7 +73,7 @@ test(
     expect(intx.tryBools([1], 'trigger')).toSucceed(0);
     expect(signal.quiet(), 'the loopback is held back too').toBe(0);
     expect(disIntx(t.device, t.pci)).toEqual({ user: true, device: true });
-    disableIntx(t.device, false);
+    setDisIntx(t.device, false);
     expect(signal.soon()).toBe(1);
   },
 );
@@ -94,7 +87,7 @@ test(
     const signal = t.eventfd();
     const { config } = t.device;
     new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX).enable([signal]);
-    config.write8(PCI_COMMAND + 1, DISABLE_INTX >> 8);
+    config.write8(PCI_COMMAND + 1, PCI_COMMAND_INTX_DISABLE >> 8);
     expect(disIntx(t.device, t.pci)).toEqual({ user: true, device: true });
     config.write8(PCI_COMMAND, config.read8(PCI_COMMAND));
     expect(disIntx(t.device, t.pci)).toEqual({ user: true, device: true });
@@ -143,7 +136,7 @@ test(
   { covers: [], source: [CONFIG_WRITE, `${INTRS} vfio_pci_intx_mask()`], devices: LINE_DEVICES },
   ({ device, pci }) => {
     for (const disabled of [true, false, true, true, false, false]) {
-      disableIntx(device, disabled);
+      setDisIntx(device, disabled);
       expect(disIntx(device, pci)).toEqual({ user: disabled, device: disabled });
     }
   },
@@ -162,12 +155,12 @@ test(
     const driver = lineDriver(t);
     const signal = t.eventfd();
     const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
-    disableIntx(t.device, true);
+    setDisIntx(t.device, true);
     intx.enable([signal]);
     expect(disIntx(t.device, t.pci)).toEqual({ user: true, device: true });
     driver.raise();
     expect(signal.quiet()).toBe(0);
-    disableIntx(t.device, false);
+    setDisIntx(t.device, false);
     expect(signal.soon()).toBe(1);
     driver.acknowledge();
     intx.unmask();
@@ -185,9 +178,7 @@ test(
   { covers: [VFIO_DEVICE_SET_IRQS], source: `${INTRS} vfio_intx_enable()`, device: 'edu' },
   (t) => {
     const edu = eduDriver(t);
-    const signal = t.eventfd();
-    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
-    intx.enable([signal]);
+    const { intx, signal } = enabledIntx(t);
     intx.mask();
     intx.disable();
     expect(disIntx(t.device, t.pci).user).toBe(false);
@@ -204,16 +195,14 @@ test(
   { covers: [], source: CONFIG_WRITE, device: 'edu' },
   (t) => {
     const edu = eduDriver(t);
-    const signal = t.eventfd();
-    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
-    intx.enable([signal]);
+    const { intx, signal } = enabledIntx(t);
     intx.mask();
     edu.raise();
-    disableIntx(t.device, false);
+    setDisIntx(t.device, false);
     expect(signal.quiet(), 'a bit that was clear already unmasks nothing').toBe(0);
-    disableIntx(t.device, true);
+    setDisIntx(t.device, true);
     expect(signal.quiet()).toBe(0);
-    disableIntx(t.device, false);
+    setDisIntx(t.device, false);
     expect(signal.soon()).toBe(1);
   },
 );
@@ -228,7 +217,7 @@ test(
   },
   (t) => {
     const first = t.group.getDevice(t.pci.bdf);
-    disableIntx(first, true);
+    setDisIntx(first, true);
     first.close();
     expect(disIntx(t.device, t.pci)).toEqual({ user: false, device: false });
     const driver = lineDriver(t);
@@ -245,19 +234,17 @@ test(
   { covers: [], source: 'PCI Local Bus Specification 3.0, 6.2.3', devices: LINE_DEVICES },
   (t) => {
     const driver = lineDriver(t);
-    const signal = t.eventfd();
-    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
-    const pending = () => t.device.config.read16(PCI_STATUS) & STATUS_INTERRUPT;
-    intx.enable([signal]);
+    const { signal } = enabledIntx(t);
+    const pending = () => t.device.config.read16(PCI_STATUS) & PCI_STATUS_INTERRUPT;
     expect(pending()).toBe(0);
     driver.raise();
     expect(signal.soon()).toBe(1);
-    expect(pending(), 'masked by the interrupt').toBe(STATUS_INTERRUPT);
+    expect(pending(), 'masked by the interrupt').toBe(PCI_STATUS_INTERRUPT);
     driver.acknowledge();
     expect(pending()).toBe(0);
     driver.raise();
     expect(signal.quiet()).toBe(0);
-    expect(pending(), 'raised while masked').toBe(STATUS_INTERRUPT);
+    expect(pending(), 'raised while masked').toBe(PCI_STATUS_INTERRUPT);
     driver.acknowledge();
   },
 );
@@ -275,7 +262,7 @@ test(
     const signal = t.eventfd();
     new Irqs(t.device, VFIO_PCI_MSI_IRQ_INDEX).enable([signal]);
     for (const disabled of [true, false]) {
-      disableIntx(t.device, disabled);
+      setDisIntx(t.device, disabled);
       expect(disIntx(t.device, t.pci)).toEqual({ user: disabled, device: disabled });
       edu.raise();
       expect(signal.soon()).toBe(1);

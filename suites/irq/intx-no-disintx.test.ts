@@ -2,18 +2,18 @@ import {
   Edu,
   Irqs,
   OWN_MACHINE,
-  PCI_COMMAND,
   VFIO_DEVICE_GET_IRQ_INFO,
   VFIO_DEVICE_SET_IRQS,
   VFIO_PCI_INTX_IRQ_INDEX,
   VFIO_PCI_MSI_IRQ_INDEX,
+  deviceDisIntx,
   eduDriver,
   expect,
   functionInRole,
   interruptHandlers,
+  setDisIntx,
   test,
   switchOnForVfioPci,
-  type Device,
   type TestContext,
 } from '../../harness/testing/index.ts';
 
@@ -21,18 +21,12 @@ const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
 /** Its line is shared with the function edu-pair-b and no other device. */
 const ROLE = 'edu-pair-a';
 const NEIGHBOUR = 'edu-pair-b';
-const DISABLE_INTX = 1 << 10;
 const OPTIONS = { device: ROLE, uses: [NEIGHBOUR], needs: [OWN_MACHINE] };
 const UNLAZY = ['8b9f128947dd'];
 
 /** Must come before anything that binds the device. */
 function hideDisIntx(t: TestContext): void {
   t.defer(switchOnForVfioPci('nointxmask', [functionInRole(ROLE)!, functionInRole(NEIGHBOUR)!]));
-}
-
-function disableIntx(device: Device, disabled: boolean): void {
-  const command = device.config.read16(PCI_COMMAND) & ~DISABLE_INTX;
-  device.config.write16(PCI_COMMAND, command | (disabled ? DISABLE_INTX : 0));
 }
 
 test(
@@ -56,7 +50,7 @@ test(
       edu.raise();
       expect(signal.soon(), `round ${round}`).toBe(1);
       expect(signal.quiet()).toBe(0);
-      expect(t.pci.config().readUInt16LE(PCI_COMMAND) & DISABLE_INTX, 'not by DisINTx').toBe(0);
+      expect(deviceDisIntx(t.pci), 'not by DisINTx').toBe(false);
       intx.unmask();
       expect(signal.soon(), 'the line is still high').toBe(1);
       edu.acknowledge();
@@ -116,17 +110,16 @@ test(
     hideDisIntx(t);
     const edu = eduDriver(t);
     const signal = t.eventfd();
-    const hardware = () => t.pci.config().readUInt16LE(PCI_COMMAND) & DISABLE_INTX;
-    disableIntx(t.device, true);
-    expect(hardware()).toBe(0);
-    disableIntx(t.device, false);
+    setDisIntx(t.device, true);
+    expect(deviceDisIntx(t.pci)).toBe(false);
+    setDisIntx(t.device, false);
     const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
     intx.enable([signal]);
-    disableIntx(t.device, true);
+    setDisIntx(t.device, true);
     edu.raise();
     expect(signal.quiet()).toBe(0);
-    expect(hardware()).toBe(0);
-    disableIntx(t.device, false);
+    expect(deviceDisIntx(t.pci)).toBe(false);
+    setDisIntx(t.device, false);
     expect(signal.soon()).toBe(1);
   },
 );
@@ -144,12 +137,12 @@ test(
     hideDisIntx(t);
     const edu = eduDriver(t);
     const signal = t.eventfd();
-    disableIntx(t.device, true);
+    setDisIntx(t.device, true);
     const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
     intx.enable([signal]);
     edu.raise();
     expect(signal.quiet()).toBe(0);
-    disableIntx(t.device, false);
+    setDisIntx(t.device, false);
     expect(signal.soon()).toBe(1);
     edu.acknowledge();
     intx.disable();

@@ -10,10 +10,10 @@ import {
   lineDriver,
   test,
 } from '../../harness/testing/index.ts';
+import { LINE_DEVICES, enabledIntx } from './enabled-intx.ts';
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
 const CVE_NO_EVENTFD = ['CVE-2024-26812', '18c198c96a81'];
-const LINE_DEVICES = ['edu', 'edu-rp', 'e1000e'];
 
 test(
   'irq.intx.loopback',
@@ -44,9 +44,7 @@ test(
   { covers: [VFIO_DEVICE_SET_IRQS], source: `${INTRS} vfio_pci_set_intx_trigger()`, device: 'edu' },
   (t) => {
     const edu = eduDriver(t);
-    const signal = t.eventfd();
-    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
-    intx.enable([signal]);
+    const { intx, signal } = enabledIntx(t);
     intx.mask();
     intx.loopback();
     expect(signal.take()).toBe(1);

@@ -1,15 +1,13 @@
 import {
   Eventfd,
-  Irqs,
   VFIO_DEVICE_SET_IRQS,
-  VFIO_PCI_INTX_IRQ_INDEX,
   eduDriver,
   expect,
   lineDriver,
   sys,
   test,
-  type TestContext,
 } from '../../harness/testing/index.ts';
+import { enabledIntx } from './enabled-intx.ts';
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c vfio_pci_set_intx_unmask()';
 const VIRQFD = 'drivers/vfio/virqfd.c';
@@ -17,15 +15,6 @@ const UNMASK_BY_EVENTFD = [
   VFIO_DEVICE_SET_IRQS.flag('VFIO_IRQ_SET_ACTION_UNMASK'),
   VFIO_DEVICE_SET_IRQS.flag('VFIO_IRQ_SET_DATA_EVENTFD'),
 ];
-
-/** INTx of an edu, enabled. */
-function enabledIntx(t: TestContext) {
-  const edu = eduDriver(t);
-  const signal = t.eventfd();
-  const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
-  intx.enable([signal]);
-  return { edu, signal, intx };
-}
 
 test(
   'irq.intx.unmask-eventfd',
@@ -37,10 +26,8 @@ test(
   },
   (t) => {
     const driver = lineDriver(t);
-    const signal = t.eventfd();
+    const { intx, signal } = enabledIntx(t);
     const unmask = t.eventfd();
-    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
-    intx.enable([signal]);
     intx.unmaskBy(unmask);
     for (let round = 0; round < 5; round++) {
       driver.raise();
@@ -62,7 +49,8 @@ test(
   'an unmask eventfd that is signalled already unmasks when it is set',
   { covers: UNMASK_BY_EVENTFD, source: `${VIRQFD} vfio_virqfd_enable()`, device: 'edu' },
   (t) => {
-    const { edu, signal, intx } = enabledIntx(t);
+    const edu = eduDriver(t);
+    const { signal, intx } = enabledIntx(t);
     edu.raise();
     expect(signal.soon()).toBe(1);
     intx.unmaskBy(t.eventfd({ initial: 1 }));
@@ -82,7 +70,8 @@ test(
     device: 'edu',
   },
   (t) => {
-    const { edu, signal, intx } = enabledIntx(t);
+    const edu = eduDriver(t);
+    const { signal, intx } = enabledIntx(t);
     const unmask = t.eventfd();
     const second = t.eventfd();
     intx.unmaskBy(unmask);
@@ -103,7 +92,8 @@ test(
   'fd -1 takes the unmask eventfd away, also if there is none, and another can be set',
   { covers: UNMASK_BY_EVENTFD, source: [INTRS, `${VIRQFD} vfio_virqfd_disable()`], device: 'edu' },
   (t) => {
-    const { edu, signal, intx } = enabledIntx(t);
+    const edu = eduDriver(t);
+    const { signal, intx } = enabledIntx(t);
     const unmask = t.eventfd();
     expect(intx.tryEventfds([null], 0, 'unmask')).toSucceed(0);
     edu.raise();
@@ -127,7 +117,8 @@ test(
   'closing the unmask eventfd takes it away, and another can be set',
   { covers: UNMASK_BY_EVENTFD, source: `${VIRQFD} virqfd_wakeup()`, device: 'edu' },
   (t) => {
-    const { edu, signal, intx } = enabledIntx(t);
+    const edu = eduDriver(t);
+    const { signal, intx } = enabledIntx(t);
     edu.raise();
     expect(signal.soon()).toBe(1);
     for (let round = 0; round < 10; round++) {
@@ -152,7 +143,8 @@ test(
     device: 'edu',
   },
   (t) => {
-    const { edu, signal, intx } = enabledIntx(t);
+    const edu = eduDriver(t);
+    const { signal, intx } = enabledIntx(t);
     const file = sys.open('/dev/null', 2);
     t.defer(() => sys.close(file));
     expect(intx.tryEventfds([0x7fff_ffff], 0, 'unmask')).toFailWith('EBADF');
@@ -176,7 +168,8 @@ test(
     device: 'edu',
   },
   (t) => {
-    const { edu, signal, intx } = enabledIntx(t);
+    const edu = eduDriver(t);
+    const { signal, intx } = enabledIntx(t);
     const unmask = t.eventfd();
     for (let round = 0; round < 3; round++) {
       intx.unmaskBy(unmask);
@@ -199,7 +192,8 @@ test(
   'any value signalled at once on the unmask eventfd is one unmask',
   { covers: UNMASK_BY_EVENTFD, source: `${VIRQFD} virqfd_wakeup()`, device: 'edu' },
   (t) => {
-    const { edu, signal, intx } = enabledIntx(t);
+    const edu = eduDriver(t);
+    const { signal, intx } = enabledIntx(t);
     const unmask = t.eventfd();
     intx.unmaskBy(unmask);
     edu.raise();
@@ -216,7 +210,8 @@ test(
   'the trigger eventfd may be the unmask eventfd too: every interrupt unmasks itself',
   { covers: UNMASK_BY_EVENTFD, source: `${VIRQFD} virqfd_wakeup()`, device: 'edu' },
   (t) => {
-    const { edu, signal, intx } = enabledIntx(t);
+    const edu = eduDriver(t);
+    const { signal, intx } = enabledIntx(t);
     intx.unmaskBy(signal);
     for (let round = 0; round < 3; round++) {
       intx.loopback();

@@ -1,5 +1,7 @@
 import {
   Irqs,
+  PCI_COMMAND,
+  PCI_COMMAND_INTX_DISABLE,
   VFIO_DEVICE_SET_IRQS,
   VFIO_PCI_INTX_IRQ_INDEX,
   eduDriver,
@@ -8,9 +10,9 @@ import {
   lineDriver,
   test,
 } from '../../harness/testing/index.ts';
+import { LINE_DEVICES, enabledIntx } from './enabled-intx.ts';
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
-const LINE_DEVICES = ['edu', 'edu-rp', 'e1000e'];
 
 test(
   'irq.intx.automask',
@@ -22,9 +24,7 @@ test(
   },
   (t) => {
     const driver = lineDriver(t);
-    const signal = t.eventfd();
-    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
-    intx.enable([signal]);
+    const { intx, signal } = enabledIntx(t);
     expect(signal.quiet(), 'nothing was raised yet').toBe(0);
     driver.raise();
     expect(signal.soon()).toBe(1);
@@ -52,9 +52,7 @@ test(
   },
   (t) => {
     const driver = lineDriver(t);
-    const signal = t.eventfd();
-    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
-    intx.enable([signal]);
+    const { intx, signal } = enabledIntx(t);
     intx.mask();
     intx.mask();
     driver.raise();
@@ -81,9 +79,7 @@ test(
   },
   (t) => {
     const edu = eduDriver(t);
-    const signal = t.eventfd();
-    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
-    intx.enable([signal]);
+    const { intx, signal } = enabledIntx(t);
     for (let round = 0; round < 3; round++) intx.unmask();
     expect(signal.quiet()).toBe(0);
     edu.raise();
@@ -102,9 +98,7 @@ test(
   },
   (t) => {
     const edu = eduDriver(t);
-    const signal = t.eventfd();
-    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
-    intx.enable([signal]);
+    const { intx, signal } = enabledIntx(t);
     expect(intx.tryBools([0], 'mask')).toSucceed(0);
     edu.raise();
     expect(signal.soon(), 'false did not mask').toBe(1);
@@ -134,9 +128,7 @@ test(
   },
   (t) => {
     const edu = eduDriver(t);
-    const signal = t.eventfd();
-    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
-    intx.enable([signal]);
+    const { intx, signal } = enabledIntx(t);
     edu.raise();
     expect(signal.soon()).toBe(1);
     for (let round = 0; round < 20; round++) intx.unmask();
@@ -152,20 +144,18 @@ test(
   'an interrupt already pending when INTx is enabled is delivered then',
   { covers: [VFIO_DEVICE_SET_IRQS], source: `${INTRS} vfio_intx_enable()`, devices: LINE_DEVICES },
   (t) => {
-    const COMMAND = 4;
-    const DISABLE_INTX = 0x400;
     const driver = lineDriver(t);
     const signal = t.eventfd();
     const { config } = t.device;
-    const command = config.read16(COMMAND);
+    const command = config.read16(PCI_COMMAND);
     // The line is shared with the host's devices: held back until somebody listens.
-    config.write16(COMMAND, command | DISABLE_INTX);
+    config.write16(PCI_COMMAND, command | PCI_COMMAND_INTX_DISABLE);
     driver.raise();
-    config.write16(COMMAND, command | DISABLE_INTX);
+    config.write16(PCI_COMMAND, command | PCI_COMMAND_INTX_DISABLE);
     const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
     intx.enable([signal]);
     expect(signal.quiet(), 'enabled masked').toBe(0);
-    config.write16(COMMAND, command);
+    config.write16(PCI_COMMAND, command);
     expect(signal.soon()).toBe(1);
     driver.acknowledge();
   },
@@ -203,10 +193,8 @@ test(
   },
   (t) => {
     const driver = lineDriver(t);
-    const signal = t.eventfd();
+    const { intx, signal } = enabledIntx(t);
     const unmask = t.eventfd();
-    const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
-    intx.enable([signal]);
     intx.unmaskBy(unmask);
     intx.mask();
     intx.disable();

@@ -14,14 +14,14 @@ import {
   interruptHandlers,
   lineDriver,
   setCommand,
+  setDisIntx,
   test,
+  PCI_COMMAND_MASTER,
 } from '../../harness/testing/index.ts';
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
 const MSI_CONFIG_WRITE = 'drivers/vfio/pci/vfio_pci_config.c vfio_msi_config_write()';
 const MSI_DEVICES = ['edu', 'edu-rp'];
-const BUS_MASTER = 4;
-const DISABLE_INTX = 0x400;
 
 test(
   'irq.msi.delivery',
@@ -49,7 +49,7 @@ test(
     expect(interruptHandlers(t.pci.bdf)).toEqual([]);
     expect(allocatedMessages(t.pci)).toBe(0);
     expect(msi.tryPlain('trigger', 0, 0), 'disabled already').toFailWith('EINVAL');
-    setCommand(t.device, { set: DISABLE_INTX });
+    setDisIntx(t.device, true);
     driver.raise();
     expect(signal.quiet()).toBe(0);
     driver.acknowledge();
@@ -133,11 +133,11 @@ test(
     const edu = eduDriver(t);
     const signal = t.eventfd();
     new Irqs(t.device, VFIO_PCI_MSI_IRQ_INDEX).enable([signal]);
-    setCommand(t.device, { clear: BUS_MASTER });
+    setCommand(t.device, { clear: PCI_COMMAND_MASTER });
     edu.raise();
     expect(signal.quiet()).toBe(0);
     edu.acknowledge();
-    setCommand(t.device, { set: BUS_MASTER });
+    setCommand(t.device, { set: PCI_COMMAND_MASTER });
     edu.raise();
     expect(signal.soon()).toBe(1);
   },
@@ -197,11 +197,11 @@ test(
     config.write16(at, config.read16(at) & ~PCI_MSI_FLAGS_ENABLE);
     expect(enabled()).toEqual([0, 0]);
     // Without MSI the device uses its line, on which nobody listens.
-    setCommand(t.device, { set: DISABLE_INTX });
+    setDisIntx(t.device, true);
     edu.raise();
     expect(signal.quiet()).toBe(0);
     edu.acknowledge();
-    setCommand(t.device, { clear: DISABLE_INTX });
+    setDisIntx(t.device, false);
     config.write16(at, config.read16(at) | PCI_MSI_FLAGS_ENABLE);
     expect(enabled()).toEqual([1, 1]);
     edu.raise();

@@ -1,6 +1,7 @@
 import {
   Irqs,
   PCI_COMMAND,
+  PCI_COMMAND_INTX_DISABLE,
   Program,
   VFIO_DEVICE_RESET,
   VFIO_DEVICE_SET_IRQS,
@@ -56,10 +57,10 @@ const raising = (driver: InterruptDevice, vectors = 1) =>
 /** The user's DisINTx on and off. */
 function togglingDisIntx(device: Device): Program {
   const { config } = device;
-  const command = config.read16(PCI_COMMAND) & ~0x400;
+  const command = config.read16(PCI_COMMAND) & ~PCI_COMMAND_INTX_DISABLE;
   return many((program, round) => {
     const bytes = Buffer.alloc(2);
-    bytes.writeUInt16LE(command | (round % 2 === 0 ? 0x400 : 0));
+    bytes.writeUInt16LE(command | (round % 2 === 0 ? PCI_COMMAND_INTX_DISABLE : 0));
     const at = config.info.offset + BigInt(PCI_COMMAND);
     program.syscall('pwrite', device.fd, program.data(bytes), 2, at);
   });
