@@ -33,8 +33,8 @@ function plugged(role: string): boolean {
   }
 }
 
-/** Whether the function is there and takes a driver: sysfs shows it a while before it does. */
-function bindable(role: string): boolean {
+/** Binds the function in a role, if it is there and takes a driver yet: sysfs shows it a while before it does. */
+export function bindIfBack(role: string): boolean {
   const pci = functionInRole(role);
   if (!pci) return false;
   try {
@@ -48,7 +48,7 @@ function bindable(role: string): boolean {
 /** Puts the device of a role back into its port, waits until the system has found it, and binds it. */
 export function plugIn(role: string): void {
   if (functionInRole(role)) return;
-  if (!eventually(() => plugged(role), PLUG_MS) || !eventually(() => bindable(role), PLUG_MS)) {
+  if (!eventually(() => plugged(role), PLUG_MS) || !eventually(() => bindIfBack(role), PLUG_MS)) {
     throw new Error(`the device in the role '${role}' did not come back`);
   }
 }

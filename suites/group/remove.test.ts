@@ -7,12 +7,13 @@ import {
   VFIO_TYPE1v2_IOMMU,
   ability,
   askOutside,
-  bindTo,
+  bindIfBack,
   eventually,
   expect,
   functionInRole,
   hasGroupNode,
   lockedMemory,
+  plugIn,
   removeFunction,
   rescan,
   test,
@@ -28,21 +29,9 @@ const SOON = 10_000;
 /** Native hotplug gives the guest five seconds to object; a loaded machine takes longer. */
 const UNPLUGGED = 40_000;
 
-/** Whether the function in `role` is there and takes a driver: it does some time after it appears. */
-function isBound(role: string): boolean {
-  const pci = functionInRole(role);
-  if (!pci) return false;
-  try {
-    bindTo(pci, 'vfio-pci');
-    return true;
-  } catch {
-    return false;
-  }
-}
-
 /** Binds the function in `role` and opens its group once, as a new user would. */
 function useAgain(role: string): void {
-  expect(eventually(() => isBound(role))).toBe(true);
+  expect(eventually(() => bindIfBack(role))).toBe(true);
   const pci = functionInRole(role)!;
   const group = Group.open(pci.group!);
   group.close();
@@ -133,7 +122,7 @@ test(
     const signal = eventfd();
     new Irqs(device, VFIO_PCI_REQ_IRQ_INDEX).enable([signal]);
     askOutside('device_del', { role: 'hotplug' });
-    defer(plugAgain);
+    defer(() => plugIn('hotplug'));
     defer(() => {
       device.close();
       eventually(() => !pci.exists, UNPLUGGED);
@@ -159,30 +148,11 @@ test(
   },
   ({ defer, container, group, pci }) => {
     askOutside('device_del', { role: 'hotplug' });
-    defer(plugAgain);
+    defer(() => plugIn('hotplug'));
     expect(eventually(() => !pci.exists, UNPLUGGED)).toBe(true);
     expect(group.tryGetStatus()).toFailWith('ENODEV');
     expect(container.trySetIommu(VFIO_TYPE1v2_IOMMU)).toFailWith('EINVAL');
-    plugAgain();
+    plugIn('hotplug');
     useAgain('hotplug');
   },
 );
-
-/** Whether QEMU takes the device again: not before the guest has switched the slot off. */
-function plugged(): boolean {
-  try {
-    askOutside('device_add', { role: 'hotplug' });
-    return true;
-  } catch (error) {
-    if (error instanceof Error && error.message.includes('Duplicate device ID')) return false;
-    throw error;
-  }
-}
-
-/** Puts the device back into its port and waits until the system has found it; once is enough. */
-function plugAgain(): void {
-  if (functionInRole('hotplug')) return;
-  if (!eventually(plugged, UNPLUGGED) || !eventually(() => isBound('hotplug'), UNPLUGGED)) {
-    throw new Error('the device that was plugged in again did not appear');
-  }
-}

@@ -8,6 +8,7 @@ import {
   expect,
   hasGroupNode,
   test,
+  type Device,
   type PciFunction,
   type TestContext,
 } from '../../harness/testing/index.ts';
@@ -42,6 +43,12 @@ function startUnbinding(writer: ReturnType<TestContext['actor']>, pci: PciFuncti
   return new BackgroundWrite(writer, `${pci.path}/driver/unbind`, pci.bdf);
 }
 
+/** Once nobody has the device open, whoever waits for it goes on. */
+function expectEndWithClose(unbinding: BackgroundWrite, device: Device): void {
+  device.close();
+  expect(unbinding.endsWithin(SOON)).toBe(true);
+}
+
 test(
   'group.request.eventfd',
   'the user of a device that is to be unbound is asked for it once, at once, through the REQ eventfd',
@@ -60,8 +67,7 @@ test(
     expect(eventually(() => log().length > 0)).toBe(true);
     expect(log().map((line) => RELAYING.exec(line)?.[1])).toEqual(['0']);
     expect(log()[0]).toContain(pci.bdf);
-    device.close();
-    expect(unbinding.endsWithin(SOON)).toBe(true);
+    expectEndWithClose(unbinding, device);
     expect(signal.take()).toBe(0);
   },
 );
@@ -77,8 +83,7 @@ test(
     const unbinding = startUnbinding(writer, pci);
     expect(eventually(() => log().length > 0)).toBe(true);
     expect(unbinding.endsWithin(QUIET)).toBe(false);
-    device.close();
-    expect(unbinding.endsWithin(SOON)).toBe(true);
+    expectEndWithClose(unbinding, device);
     expect(log()).toHaveLength(1);
     expect(log()[0]).toMatch(NO_CHANNEL);
     expect(log()[0]).toContain(pci.bdf);
@@ -102,8 +107,7 @@ test(
     // The kernel waits in ticks; a loaded machine notices later, never earlier.
     expect(performance.now() - start).toBeGreaterThan(9_000);
     expect(hasGroupNode(pci.group!)).toBe(true);
-    device.close();
-    expect(unbinding.endsWithin(SOON)).toBe(true);
+    expectEndWithClose(unbinding, device);
     // Only every tenth request is logged.
     expect(log()).toHaveLength(1);
   },
@@ -123,8 +127,7 @@ test(
     const unbinding = startUnbinding(writer, pci);
     expect(fresh.wait(SOON)).toBe(1);
     expect(old.take()).toBe(0);
-    device.close();
-    expect(unbinding.endsWithin(SOON)).toBe(true);
+    expectEndWithClose(unbinding, device);
   },
 );
 
@@ -148,8 +151,7 @@ for (const [how, take] of [
       expect(eventually(() => log().length > 0)).toBe(true);
       expect(log()[0]).toMatch(NO_CHANNEL);
       expect(signal.take()).toBe(0);
-      device.close();
-      expect(unbinding.endsWithin(SOON)).toBe(true);
+      expectEndWithClose(unbinding, device);
     },
   );
 }
@@ -174,8 +176,7 @@ test(
     expect(eventually(() => log().length > 0)).toBe(true);
     expect(log()[0]).toMatch(NO_CHANNEL);
     expect(signal.take()).toBe(0);
-    second.close();
-    expect(unbinding.endsWithin(SOON)).toBe(true);
+    expectEndWithClose(unbinding, second);
   },
 );
 
@@ -192,8 +193,7 @@ test(
     first.close();
     const unbinding = startUnbinding(writer, pci);
     expect(signal.wait(SOON)).toBe(1);
-    second.close();
-    expect(unbinding.endsWithin(SOON)).toBe(true);
+    expectEndWithClose(unbinding, second);
   },
 );
 
@@ -211,8 +211,7 @@ test(
     const unbinding = startUnbinding(writer, pci);
     expect(mine.wait(SOON)).toBe(1);
     expect(theirs.take()).toBe(0);
-    device.close();
-    expect(unbinding.endsWithin(SOON)).toBe(true);
+    expectEndWithClose(unbinding, device);
     expect(theirs.take()).toBe(0);
   },
 );
