@@ -13,7 +13,7 @@ module.exports = {
       comment: 'Types may know each other; code that runs may not.',
       severity: 'error',
       from: {},
-      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+      to: { circular: true },
     },
     {
       name: 'supervisor-does-not-execute',

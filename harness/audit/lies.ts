@@ -2,7 +2,7 @@ import {
   decodeBlock,
   errnoName,
   type DecodedOp,
-  type Program,
+  type ProgramMemory,
   type RecordedRun,
 } from '../shim/index.ts';
 
@@ -13,7 +13,7 @@ export interface Lie {
   op: number;
   /** For people: `ioctl 0x3b71: result 0 told as EINVAL`. */
   text: string;
-  tell(program: Program): void;
+  tell(program: ProgramMemory): void;
 }
 
 const EINVAL = 22n;
@@ -97,7 +97,7 @@ function falseResult(name: string, op: DecodedOp, index: number): Told[] {
   }
   const refused = {
     text: `${name}: result ${op.result} told as EINVAL`,
-    tell: (program: Program) => program.forgeResult(index, -EINVAL),
+    tell: (program: ProgramMemory) => program.forgeResult(index, -EINVAL),
   };
   const other = op.result === 0n ? 1n : op.result - 1n;
   return [

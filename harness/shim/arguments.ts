@@ -1,15 +1,14 @@
-/** What an operation of a program takes as arguments. */
-import type { Program } from './program.ts';
+/** What an operation of a program takes as arguments. Each belongs to one program, which alone can use it. */
 
 /** The result of an earlier operation (of a load: the value it read). */
 export class Ref {
-  readonly program: Program;
+  readonly program: object;
   /** The operation's index in its program. */
   readonly index: number;
   /** Added to the result, -2^47 .. 2^47-1. */
   readonly addend: number;
 
-  constructor(program: Program, index: number, addend = 0) {
+  constructor(program: object, index: number, addend = 0) {
     this.program = program;
     this.index = index;
     this.addend = addend;
@@ -23,11 +22,11 @@ export class Ref {
 
 /** A place in a program's arena; as an argument it becomes an absolute address. */
 export class Pointer {
-  readonly program: Program;
+  readonly program: object;
   /** From the start of the arena, in bytes. */
   readonly offset: number;
 
-  constructor(program: Program, offset: number) {
+  constructor(program: object, offset: number) {
     this.program = program;
     this.offset = offset;
   }
@@ -41,7 +40,7 @@ export class Data extends Pointer {
   #bytes: Buffer | null = null;
 
   constructor(
-    program: Program,
+    program: object,
     offset: number,
     length: number,
     memory: ArrayBuffer,

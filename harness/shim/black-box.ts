@@ -4,7 +4,7 @@
  */
 import { decodeBlock } from './block.ts';
 import { callWithBuffer, check } from './library.ts';
-import type { RecordedRun } from './recorder.ts';
+import type { RecordedRun } from './recorded-run.ts';
 
 /** native/black-box.h: struct vc_black_box, struct vc_box_entry. */
 const BOX_MAGIC = 0x31584256;

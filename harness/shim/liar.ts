@@ -2,7 +2,7 @@
  * The liar falsifies what the kernel answered, before anybody sees it. The assertion audit uses it
  * to find answers that no assertion looks at: a test that passes with a false answer is blind.
  */
-import type { Program } from './program.ts';
+import type { ProgramMemory } from './program-memory.ts';
 
 export interface Answer {
   /** Number of the run, counted from 0 since setLiar(). */
@@ -10,7 +10,7 @@ export interface Answer {
   /** Index of an operation that was executed in it. */
   op: number;
   /** To look at (op(), arenaBytes()) and to alter (forgeResult(), forgeValue(), arenaBytes()). */
-  program: Program;
+  program: ProgramMemory;
 }
 
 export type Liar = (answer: Answer) => void;
@@ -25,7 +25,7 @@ export function setLiar(next: Liar | null): void {
 }
 
 /** Called after each run, once for each operation that was executed. */
-export function tellLiar(program: Program): void {
+export function tellLiar(program: ProgramMemory): void {
   if (liar === null) return;
   const run = runs++;
   for (let op = 0; op < program.executed; op++) liar({ run, op, program });

@@ -1,3 +1,4 @@
+import { alignUp } from './arena.ts';
 import { callWithBuffer, check } from './library.ts';
 import { afterRun, beforeRun } from './observer.ts';
 import type { Program } from './program.ts';
@@ -5,8 +6,6 @@ import type { Program } from './program.ts';
 /** native/parallel.h: struct vc_bundle and struct vc_bundle_entry. */
 const BUNDLE_SIZE = 8;
 const ENTRY_SIZE = 16;
-
-const alignUp = (value: number): number => (value + 15) & ~15;
 
 /**
  * Executes several programs at once, in one thread each. They begin together once all threads

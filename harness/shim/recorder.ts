@@ -1,17 +1,7 @@
 /** Keeps what was executed, for the trace and the reproducer of a failing test. */
 import { beginBlackBox } from './black-box.ts';
-import type { Program } from './program.ts';
-
-export interface RecordedRun {
-  /** Number of the run, counted from 0 since recorder.begin(). Gaps: runs that were dropped. */
-  run: number;
-  /** 'here', 'thread N' (of runParallel) or 'process PID' (of an Actor). */
-  where: string;
-  /** The executed block in one piece, for decodeBlock(): operations, results, arena afterwards. */
-  block: Buffer;
-  /** The arena before the run: what the operations were given. */
-  arenaBefore: Buffer;
-}
+import type { ProgramMemory } from './program-memory.ts';
+import type { RecordedRun } from './recorded-run.ts';
 
 const DEFAULT_LIMIT = 8 * 1024 * 1024;
 
@@ -73,7 +63,7 @@ class Recorder {
     return runs;
   }
 
-  record(program: Program, where: string, arenaBefore: Buffer): void {
+  record(program: ProgramMemory, where: string, arenaBefore: Buffer): void {
     const block = Buffer.allocUnsafeSlow(program.blockSize);
     program.writeBlock(block);
     const run = { run: this.#runs++, where, block, arenaBefore };

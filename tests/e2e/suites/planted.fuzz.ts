@@ -8,7 +8,7 @@ import '../../../suites/device/raw.fuzz.ts';
 import '../../../suites/device/region.fuzz.ts';
 import '../../../suites/group/life.fuzz.ts';
 import '../../../suites/irq/set-irqs.fuzz.ts';
-import { setLiar, type DecodedOp, type Program } from '../../../harness/shim/index.ts';
+import { setLiar, type DecodedOp, type ProgramMemory } from '../../../harness/shim/index.ts';
 import {
   ERRNO,
   PCI_INTERRUPT_LINE,
@@ -26,7 +26,7 @@ import { fuzzerOf } from '../../../harness/testing/fuzz.ts';
 interface Told {
   op: DecodedOp;
   index: number;
-  program: Program;
+  program: ProgramMemory;
   /** The memory that an argument points to. */
   memory(argument: number, length: number): Buffer;
 }
