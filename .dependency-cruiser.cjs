@@ -10,7 +10,7 @@ module.exports = {
   forbidden: [
     {
       name: 'no-cycles',
-      comment: 'Types may know each other; code that runs may not.',
+      comment: 'Nor may types: what two files share stands in a third.',
       severity: 'error',
       from: {},
       to: { circular: true },

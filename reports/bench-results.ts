@@ -1,5 +1,6 @@
 import type { BenchPlan, BenchUnits } from '../harness/protocol/bench.ts';
-import type { Environment, Status } from '../harness/protocol/events.ts';
+import type { Environment } from '../harness/protocol/events.ts';
+import type { Status } from '../harness/protocol/test.ts';
 import type { Outcome } from './results.ts';
 
 /** Bumped when a reader of an older `bench.json` would misunderstand a newer one. */

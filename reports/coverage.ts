@@ -1,4 +1,4 @@
-import type { TestMeta } from '../harness/protocol/events.ts';
+import type { TestMeta } from '../harness/protocol/test.ts';
 import type { Uapi } from '../harness/protocol/uapi.ts';
 import { count } from './text.ts';
 

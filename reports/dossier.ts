@@ -8,7 +8,8 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import type { Environment, Failure, Status } from '../harness/protocol/events.ts';
+import type { Environment } from '../harness/protocol/events.ts';
+import type { Failure, Status } from '../harness/protocol/test.ts';
 import { UsageError } from '../harness/target/errors.ts';
 import { explain } from './explain.ts';
 import { failureTitle } from './failure-title.ts';

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Status } from '../harness/protocol/events.ts';
+import type { Status } from '../harness/protocol/test.ts';
 import { exitCode } from './exit-code.ts';
 import { reduceJournal } from './reduce.ts';
 import type { Outcome, RunResults, SessionRecord } from './results.ts';

@@ -1,5 +1,5 @@
 import { count, linesOf } from './text.ts';
-import type { Failure } from '../harness/protocol/events.ts';
+import type { Failure } from '../harness/protocol/test.ts';
 import type { RunResults, TestResult } from './results.ts';
 
 /** Everything known about why a test ended as it did, as lines for people. Empty if there is nothing to say. */

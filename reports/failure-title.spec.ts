@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { Failure } from '../harness/protocol/events.ts';
+import type { Failure } from '../harness/protocol/test.ts';
 import { failureTitle, splatsOfTest } from './failure-title.ts';
 import { reduceJournal } from './reduce.ts';
 import type { TestResult } from './results.ts';

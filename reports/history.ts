@@ -1,4 +1,4 @@
-import type { Status } from '../harness/protocol/events.ts';
+import type { Status } from '../harness/protocol/test.ts';
 import { isFailure } from './compare.ts';
 import type { FoundRun } from './results.ts';
 import { count } from './text.ts';

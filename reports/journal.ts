@@ -10,7 +10,8 @@ import {
   writeSync,
 } from 'node:fs';
 import type { BenchMeta } from '../harness/protocol/bench.ts';
-import type { Environment, Failure, TestMeta, WorkerEvent } from '../harness/protocol/events.ts';
+import type { Environment, WorkerEvent } from '../harness/protocol/events.ts';
+import type { Failure, TestMeta } from '../harness/protocol/test.ts';
 import type { FuzzSlice } from '../harness/protocol/fuzz.ts';
 import type { SessionEnd } from '../harness/target/target.ts';
 import type { BenchMethod, Interleaved } from './bench-results.ts';

@@ -1,4 +1,5 @@
-import type { Environment, Failure, Status, TestMeta } from '../harness/protocol/events.ts';
+import type { Environment } from '../harness/protocol/events.ts';
+import type { Failure, Status, TestMeta } from '../harness/protocol/test.ts';
 import { exitCode } from './exit-code.ts';
 import { failureTitle } from './failure-title.ts';
 import { plannedTests, type JournalLine, type RunBegin } from './journal.ts';

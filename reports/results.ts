@@ -1,4 +1,5 @@
-import type { Environment, Failure, Status } from '../harness/protocol/events.ts';
+import type { Environment } from '../harness/protocol/events.ts';
+import type { Failure, Status } from '../harness/protocol/test.ts';
 
 /** Bumped when a reader of an older `results.json` would misunderstand a newer one. */
 export const RESULTS_SCHEMA = 1;

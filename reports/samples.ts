@@ -1,4 +1,4 @@
-import type { TestMeta } from '../harness/protocol/events.ts';
+import type { TestMeta } from '../harness/protocol/test.ts';
 import type { JournalEvent, JournalLine, SupervisorEvent } from './journal.ts';
 import type { Expectation } from './results.ts';
 

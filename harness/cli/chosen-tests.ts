@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { TestMeta } from '../protocol/events.ts';
+import type { TestMeta } from '../protocol/test.ts';
 import { selectTests, shuffle } from '../runner/select.ts';
 import type { RunArguments } from './run-options.ts';
 import { listTests } from './test-list.ts';

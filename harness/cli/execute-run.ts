@@ -5,7 +5,7 @@ import { projectFolder } from '../../setup/paths.mjs';
 import type { JournalLine, RunBegin } from '../../reports/journal.ts';
 import { pointLatest } from '../../reports/results-directory.ts';
 import type { RunResults, TestResult } from '../../reports/results.ts';
-import type { TestMeta } from '../protocol/events.ts';
+import type { TestMeta } from '../protocol/test.ts';
 import { planRun } from '../runner/plan.ts';
 import { run } from '../runner/run.ts';
 import type { Target } from '../target/target.ts';

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { FoundRun, RunResults } from '../../reports/results.ts';
 import { LiveDisplay, type Terminal } from '../../reports/terminal/display.ts';
 import { labelled } from '../../reports/terminal/labelled.ts';
-import type { TestMeta } from '../protocol/events.ts';
+import type { TestMeta } from '../protocol/test.ts';
 import { isActionable, UnsupportedError } from '../target/errors.ts';
 import { executeRun } from './execute-run.ts';
 import { runCommand, type RunArguments } from './run-options.ts';

@@ -1,5 +1,5 @@
 import { DEVICE_KINDS } from '../protocol/device-kinds.ts';
-import type { TestMeta } from '../protocol/events.ts';
+import type { TestMeta } from '../protocol/test.ts';
 import { NEEDS } from '../protocol/needs.ts';
 
 /** Needs that no device of this machine meets. */

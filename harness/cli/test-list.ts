@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { workerBundle } from '../../setup/paths.mjs';
 import type { BenchMeta } from '../protocol/bench.ts';
-import type { TestMeta } from '../protocol/events.ts';
+import type { TestMeta } from '../protocol/test.ts';
 import type { Uapi } from '../protocol/uapi.ts';
 import { SetupError } from '../target/errors.ts';
 

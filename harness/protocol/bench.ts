@@ -1,5 +1,5 @@
 /** What both sides know of benchmarks. */
-import type { TestMeta } from './events.ts';
+import type { TestMeta } from './test.ts';
 
 /** What one sample stands for; absent where it makes no sense. */
 export interface BenchUnits {

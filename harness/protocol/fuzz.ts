@@ -1,5 +1,5 @@
 /** What both sides know of fuzzing. */
-import type { Failure } from './events.ts';
+import type { Failure } from './test.ts';
 
 /** A piece of a fuzzing campaign: programs of one fuzzer and one seed. */
 export interface FuzzSlice {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { TestMeta } from '../protocol/events.ts';
+import type { TestMeta } from '../protocol/test.ts';
 import { audit, type AuditOptions } from './audit.ts';
 import { ScriptedTarget, type Stage } from './scripted-target.ts';
 

@@ -1,5 +1,6 @@
 import type { JournalEvent } from '../../reports/journal.ts';
-import type { TestMeta, WorkerEvent } from '../protocol/events.ts';
+import type { WorkerEvent } from '../protocol/events.ts';
+import type { TestMeta } from '../protocol/test.ts';
 import type { Session, SessionEnd, Target } from '../target/target.ts';
 import type { AuditException } from './audit-exceptions.ts';
 

@@ -1,5 +1,6 @@
 import type { JournalEvent } from '../../reports/journal.ts';
-import type { Failure, TestMeta, WorkerEvent } from '../protocol/events.ts';
+import type { WorkerEvent } from '../protocol/events.ts';
+import type { Failure, TestMeta } from '../protocol/test.ts';
 import type { FuzzEvent, FuzzSlice } from '../protocol/fuzz.ts';
 import type { Session, SessionEnd, Target } from '../target/target.ts';
 import { deathMessage, failureOf, isDeath, type RunEnd } from './supervise.ts';

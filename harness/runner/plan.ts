@@ -1,5 +1,5 @@
 import type { RunBegin } from '../../reports/journal.ts';
-import type { TestMeta } from '../protocol/events.ts';
+import type { TestMeta } from '../protocol/test.ts';
 import type { Target } from '../target/target.ts';
 import { readExpectations } from './expectations.ts';
 

@@ -1,7 +1,7 @@
 import picomatch from 'picomatch';
 import { shuffle as shuffled } from 'simple-statistics';
 import { UsageError } from '../target/errors.ts';
-import type { TestMeta } from '../protocol/events.ts';
+import type { TestMeta } from '../protocol/test.ts';
 import { seededRandom } from './random.ts';
 import { didYouMean } from './suggest.ts';
 

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { TestMeta } from '../protocol/events.ts';
+import type { TestMeta } from '../protocol/test.ts';
 import { UsageError } from '../target/errors.ts';
 
 /** One of several runs that share the tests. */

@@ -2,13 +2,8 @@ import type { JournalEvent } from '../../reports/journal.ts';
 import type { Outcome } from '../../reports/results.ts';
 import type { BenchPlan } from '../protocol/bench.ts';
 import { isActionable, SetupError } from '../target/errors.ts';
-import {
-  PROTOCOL_VERSION,
-  type Failure,
-  type LastCalls,
-  type TestMeta,
-  type WorkerEvent,
-} from '../protocol/events.ts';
+import { PROTOCOL_VERSION, type LastCalls, type WorkerEvent } from '../protocol/events.ts';
+import type { Failure, TestMeta } from '../protocol/test.ts';
 import type { Session, SessionEnd, SessionHandlers, Target } from '../target/target.ts';
 
 export interface SuperviseOptions {

@@ -1,6 +1,6 @@
 import { processError } from '@vitest/utils/error';
 import { performance } from 'node:perf_hooks';
-import type { Failure } from '../protocol/events.ts';
+import type { Failure } from '../protocol/test.ts';
 import { KernelLog } from '../kernel/kmsg.ts';
 import { complaints } from '../kernel/log-patterns.ts';
 import { brokenTaints } from '../kernel/taint.ts';

@@ -1,5 +1,5 @@
 import type { BenchMeta } from '../protocol/bench.ts';
-import type { TestMeta } from '../protocol/events.ts';
+import type { TestMeta } from '../protocol/test.ts';
 import type { TestContext } from './context.ts';
 import type { Measure } from './measure.ts';
 import type { Requirement } from './requirement.ts';

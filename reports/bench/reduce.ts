@@ -4,7 +4,8 @@ import {
   type BenchMeta,
   type BenchRoundEvent,
 } from '../../harness/protocol/bench.ts';
-import type { Environment, Status } from '../../harness/protocol/events.ts';
+import type { Environment } from '../../harness/protocol/events.ts';
+import type { Status } from '../../harness/protocol/test.ts';
 import {
   BENCH_SCHEMA,
   type BenchMethod,

@@ -1,5 +1,5 @@
 import picocolors from 'picocolors';
-import type { Status } from '../../harness/protocol/events.ts';
+import type { Status } from '../../harness/protocol/test.ts';
 
 export type Colors = ReturnType<typeof picocolors.createColors>;
 

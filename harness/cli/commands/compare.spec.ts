@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { Journal, JOURNAL_FILE, type JournalEvent } from '../../../reports/journal.ts';
 import { sampleBegin, sampleTest } from '../../../reports/samples.ts';
-import type { Failure } from '../../protocol/events.ts';
+import type { Failure } from '../../protocol/test.ts';
 import { commandLine } from '../command-line.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'vfio-conformance-compare-'));

@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { build, worker } from '../../../setup/build.mjs';
 import { projectFolder } from '../../../setup/paths.mjs';
 import { coverageOf, type Coverage } from '../../../reports/coverage.ts';
-import type { TestMeta } from '../../protocol/events.ts';
+import type { TestMeta } from '../../protocol/test.ts';
 import type { Uapi } from '../../protocol/uapi.ts';
 import { readUncovered } from '../../runner/uncovered.ts';
 

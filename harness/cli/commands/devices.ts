@@ -3,7 +3,7 @@ import { colorsFor } from '../../../reports/terminal/style.ts';
 import { untestable } from '../../target/local/choose-devices.ts';
 import { leftoverPlans } from '../../target/local/leftovers.ts';
 import { isBridge, readPciInventory, type PciFunction } from '../../target/local/pci-inventory.ts';
-import { readUses } from '../../target/local/use.ts';
+import { readUses } from '../../target/local/read-uses.ts';
 import { suitesFor } from '../suites-for.ts';
 import { listTests } from '../test-list.ts';
 

@@ -20,7 +20,7 @@ import {
 } from '../../../reports/results-directory.ts';
 import { colorsFor } from '../../../reports/terminal/style.ts';
 import { renderSummary } from '../../../reports/terminal/summary.ts';
-import type { TestMeta } from '../../protocol/events.ts';
+import type { TestMeta } from '../../protocol/test.ts';
 import type { FuzzSlice } from '../../protocol/fuzz.ts';
 import { campaign } from '../../runner/fuzz.ts';
 import { parseTime, planSlices, replaySlice } from '../../runner/fuzz-plan.ts';

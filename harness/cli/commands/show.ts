@@ -1,5 +1,5 @@
 import type { CommandModule } from 'yargs';
-import type { TestMeta } from '../../protocol/events.ts';
+import type { TestMeta } from '../../protocol/test.ts';
 import { selectTests } from '../../runner/select.ts';
 import { runInvocation } from '../program.ts';
 import { listTests } from '../test-list.ts';

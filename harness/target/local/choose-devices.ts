@@ -2,7 +2,8 @@ import { accessSync, constants } from 'node:fs';
 import { UsageError } from '../errors.ts';
 import { VFIO_PCI } from './device-state.ts';
 import { isBridge, readPciInventory, type PciFunction } from './pci-inventory.ts';
-import { MACHINE, readUses, type Roots, type Use } from './use.ts';
+import { readUses } from './read-uses.ts';
+import { MACHINE, type Roots, type Use } from './use.ts';
 import { groupNode } from './use-nodes.ts';
 
 /** Devices that may be taken, with what has to come along. */

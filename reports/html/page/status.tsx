@@ -1,5 +1,5 @@
 import type { JSX } from 'preact';
-import type { Status } from '../../../harness/protocol/events.ts';
+import type { Status } from '../../../harness/protocol/test.ts';
 import type { Summary } from '../../results.ts';
 import { GRAVITY } from './model.ts';
 

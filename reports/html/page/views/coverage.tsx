@@ -1,6 +1,6 @@
 import { createColumnHelper } from '@tanstack/preact-table';
 import { useMemo } from 'preact/hooks';
-import type { Status } from '../../../../harness/protocol/events.ts';
+import type { Status } from '../../../../harness/protocol/test.ts';
 import type { CoverageRow } from '../../../coverage.ts';
 import { count } from '../../../text.ts';
 import { isChosen, SearchField, Toggle } from '../choices.tsx';

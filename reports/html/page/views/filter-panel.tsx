@@ -1,6 +1,6 @@
 import type { RefObject } from 'preact';
 import { useMemo } from 'preact/hooks';
-import type { Status } from '../../../../harness/protocol/events.ts';
+import type { Status } from '../../../../harness/protocol/test.ts';
 import { SearchField } from '../choices.tsx';
 import { countFacet, writeFilters, type Facet, type Filters } from '../filter.ts';
 import { GRAVITY } from '../model.ts';
