@@ -1,3 +1,4 @@
+import { comparedRun, type ComparedRun } from './compared-run.ts';
 import { failureTitle } from './failure-title.ts';
 import { normalise } from './splat/normalise.ts';
 import type { RunResults, TestResult } from './results.ts';
@@ -30,8 +31,8 @@ export interface Change {
 }
 
 export interface Comparison {
-  a: { started: string; kernel: string; machine: string };
-  b: { started: string; kernel: string; machine: string };
+  a: ComparedRun;
+  b: ComparedRun;
   /** Tests that both runs have. */
   common: number;
   changes: Change[];
@@ -52,14 +53,9 @@ export function compareRuns(a: RunResults, b: RunResults, slower = 3): Compariso
   const changes = ids
     .flatMap((id) => changeOf(id, before.get(id), after.get(id), slower) ?? [])
     .sort((x, y) => order.indexOf(x.kind) - order.indexOf(y.kind));
-  const about = ({ run: { started, kernel, machine } }: RunResults) => ({
-    started,
-    kernel,
-    machine,
-  });
   return {
-    a: about(a),
-    b: about(b),
+    a: comparedRun(a.run),
+    b: comparedRun(b.run),
     common: ids.filter((id) => before.has(id) && after.has(id)).length,
     changes,
   };

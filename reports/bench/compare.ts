@@ -1,5 +1,6 @@
 import { median } from 'simple-statistics';
 import type { BenchResult, BenchResults, BenchWarning, Interval } from '../bench-results.ts';
+import { comparedRun, type ComparedRun } from '../compared-run.ts';
 import { count } from '../text.ts';
 import { medianInterval, ratioInterval } from './statistics.ts';
 import { latency, table } from './table.ts';
@@ -27,8 +28,8 @@ export interface OperationComparison {
 }
 
 export interface BenchComparison {
-  a: { started: string; kernel: string; machine: string };
-  b: { started: string; kernel: string; machine: string };
+  a: ComparedRun;
+  b: ComparedRun;
   /** Per cent from which on a difference counts. */
   threshold: number;
   /** Whether the rounds of both alternated, so that each has its counterpart. */
@@ -68,14 +69,9 @@ export function compareBenches(
   });
   const [machine, vfio] = partition(operations, ({ id }) => id.startsWith(`${MACHINE}.`));
   const warnings = interleaved ? [] : otherMachine(machine, a, b);
-  const about = ({ run: { started, kernel, machine } }: BenchResults) => ({
-    started,
-    kernel,
-    machine,
-  });
   return {
-    a: about(a),
-    b: about(b),
+    a: comparedRun(a.run),
+    b: comparedRun(b.run),
     threshold,
     interleaved,
     operations: warnings.length > 0 ? vfio.map(doubted) : vfio,

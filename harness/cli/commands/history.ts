@@ -1,6 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { historyOf, renderHistory } from '../../../reports/history.ts';
 import { findRuns } from '../../../reports/runs.ts';
+import { DIRECTORIES } from '../directories-option.ts';
 
 interface HistoryArguments {
   directories: string[];
@@ -13,12 +14,7 @@ export const history: CommandModule<object, HistoryArguments> = {
   describe: 'how tests ended over many runs and kernels, flakes with their rate',
   builder: (yargs) =>
     yargs
-      .positional('directories', {
-        describe: 'results directories, or folders that hold some',
-        type: 'string',
-        array: true,
-        demandOption: true,
-      })
+      .positional('directories', DIRECTORIES)
       .option('all', {
         describe: 'also the tests that passed, or were skipped, in every run',
         type: 'boolean',

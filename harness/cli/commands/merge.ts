@@ -8,6 +8,7 @@ import { renderSummary } from '../../../reports/terminal/summary.ts';
 import { writeOwnPage } from '../html-page.ts';
 import { reportRuns } from '../report-runs.ts';
 import { tellCi } from '../tell-ci.ts';
+import { DIRECTORIES } from '../directories-option.ts';
 
 interface MergeArguments {
   directories: string[];
@@ -19,12 +20,7 @@ export const merge: CommandModule<object, MergeArguments> = {
   describe: 'one report of shards, or of runs on several kernels and machines',
   builder: (yargs) =>
     yargs
-      .positional('directories', {
-        describe: 'results directories, or folders that hold some',
-        type: 'string',
-        array: true,
-        demandOption: true,
-      })
+      .positional('directories', DIRECTORIES)
       .option('results', {
         describe: 'directory for what is merged; must be new or empty',
         type: 'string',

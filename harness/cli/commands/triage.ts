@@ -1,6 +1,7 @@
 import type { CommandModule } from 'yargs';
 import { findRuns } from '../../../reports/runs.ts';
 import { renderTriage, triage as groupFailures } from '../../../reports/triage.ts';
+import { DIRECTORIES } from '../directories-option.ts';
 
 interface TriageArguments {
   directories: string[];
@@ -12,12 +13,7 @@ export const triage: CommandModule<object, TriageArguments> = {
   describe: 'the failures of one or many runs, the same bug once',
   builder: (yargs) =>
     yargs
-      .positional('directories', {
-        describe: 'results directories, or folders that hold some',
-        type: 'string',
-        array: true,
-        demandOption: true,
-      })
+      .positional('directories', DIRECTORIES)
       .option('json', { describe: 'as a JSON array', type: 'boolean', default: false })
       .example('$0 triage results', 'all runs so far'),
   handler: ({ directories, json }) => {

@@ -1,4 +1,4 @@
-import type { RefObject } from 'preact';
+import type { ComponentChildren, RefObject } from 'preact';
 import { useReport } from './report.ts';
 
 /** Controls that keep their value in the address of the page. */
@@ -37,6 +37,27 @@ export function Toggle({ label, param }: { label: string; param: string }) {
       />{' '}
       {label}
     </label>
+  );
+}
+
+interface TableToolsProps {
+  /** What is searched, in few words. */
+  search: string;
+  toggle: { label: string; param: string };
+  /** How much the table shows. */
+  children: ComponentChildren;
+}
+
+/** What stands above a table that is searched and has one choice. */
+export function TableTools({ search, toggle, children }: TableToolsProps) {
+  return (
+    <div class="toolbar">
+      <SearchField label={search} />
+      <Toggle {...toggle} />
+      <span class="count" role="status">
+        {children}
+      </span>
+    </div>
   );
 }
 

@@ -2,8 +2,7 @@ import type { BenchResult } from '../../../bench-results.ts';
 import { latency } from '../../../bench/table.ts';
 import { intervalText, isMeasured, parameterText, type Measured } from '../bench-model.ts';
 import { UNIT_WORDS, unitCount, type CostUnit } from '../cost.ts';
-
-type Facts = [name: string, value: string][];
+import { FactList, type Facts } from '../fact-list.tsx';
 
 /** All figures of a benchmark, and what it was measured with. */
 export function BenchFigures({ bench }: { bench: BenchResult }) {
@@ -18,16 +17,7 @@ export function BenchFigures({ bench }: { bench: BenchResult }) {
     ]),
     ['file', bench.file],
   ];
-  return (
-    <dl class="facts">
-      {facts.map(([name, value]) => (
-        <div key={name}>
-          <dt>{name}</dt>
-          <dd>{value}</dd>
-        </div>
-      ))}
-    </dl>
-  );
+  return <FactList facts={facts} />;
 }
 
 function latencies(bench: Measured): Facts {

@@ -3,7 +3,7 @@ import { useMemo } from 'preact/hooks';
 import type { Status } from '../../../../harness/protocol/test.ts';
 import type { CoverageRow } from '../../../coverage.ts';
 import { count } from '../../../text.ts';
-import { isChosen, SearchField, Toggle } from '../choices.tsx';
+import { isChosen, TableTools } from '../choices.tsx';
 import { DataTable } from '../data-table.tsx';
 import { useReport } from '../report.ts';
 import { formatRoute } from '../route.ts';
@@ -42,13 +42,12 @@ export function CoverageView() {
   );
   return (
     <>
-      <div class="toolbar">
-        <SearchField label="Search uAPI items" />
-        <Toggle param="gaps" label="only what these runs did not test" />
-        <span class="count" role="status">
-          {sentence(items)}
-        </span>
-      </div>
+      <TableTools
+        search="Search uAPI items"
+        toggle={{ param: 'gaps', label: 'only what these runs did not test' }}
+      >
+        {sentence(items)}
+      </TableTools>
       <DataTable
         label="uAPI items"
         rows={shown}

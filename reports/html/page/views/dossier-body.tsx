@@ -3,6 +3,7 @@ import { failureTitle, splatsOfTest } from '../../../failure-title.ts';
 import type { TestResult } from '../../../results.ts';
 import { count, duration } from '../../../text.ts';
 import { CopyButton, CopyText } from '../copy-text.tsx';
+import { FactList, type Facts } from '../fact-list.tsx';
 import { formatRoute } from '../route.ts';
 
 /** What is known about a test's result, what matters most first. */
@@ -69,7 +70,7 @@ export function DossierBody({ test }: { test: TestResult }) {
           </pre>
         </Section>
       )}
-      <Facts test={test} />
+      <TestFacts test={test} />
     </>
   );
 }
@@ -94,7 +95,7 @@ function Answers({ expected, observed }: { expected?: string; observed?: string 
   );
 }
 
-function Facts({ test }: { test: TestResult }) {
+function TestFacts({ test }: { test: TestResult }) {
   const kernels = [
     ...(test.since ? [`since ${test.since}`] : []),
     ...(test.until ? [`until ${test.until}`] : []),
@@ -104,31 +105,20 @@ function Facts({ test }: { test: TestResult }) {
       {item}
     </a>
   ));
-  const facts: [string, readonly ComponentChildren[]][] = [
-    ['Covers', covers],
-    ['Source', test.source],
-    ['Needs', test.needs],
-    ['Kernels', kernels],
-    ['Fixes', test.fixes],
-    ['Peer checks', test.peer],
-    ['File', [test.file]],
-    ['Time', [duration(test.durationMs)]],
-    ['Begun', test.started === null ? [] : [`${test.started}, session ${test.session}`]],
+  const facts: Facts = [
+    ['Covers', ...covers],
+    ['Source', ...test.source],
+    ['Needs', ...test.needs],
+    ['Kernels', ...kernels],
+    ['Fixes', ...test.fixes],
+    ['Peer checks', ...test.peer],
+    ['File', test.file],
+    ['Time', duration(test.durationMs)],
+    ['Begun', ...(test.started === null ? [] : [`${test.started}, session ${test.session}`])],
   ];
   return (
     <Section title="The test">
-      <dl class="facts">
-        {facts
-          .filter(([, values]) => values.length > 0)
-          .map(([name, values]) => (
-            <div key={name}>
-              <dt>{name}</dt>
-              {values.map((value, index) => (
-                <dd key={index}>{value}</dd>
-              ))}
-            </div>
-          ))}
-      </dl>
+      <FactList facts={facts} />
     </Section>
   );
 }

@@ -2,7 +2,7 @@ import { createColumnHelper } from '@tanstack/preact-table';
 import { useMemo } from 'preact/hooks';
 import { historyOf, isSteady, type History } from '../../../history.ts';
 import { count } from '../../../text.ts';
-import { isChosen, SearchField, Toggle } from '../choices.tsx';
+import { isChosen, TableTools } from '../choices.tsx';
 import { DataTable } from '../data-table.tsx';
 import { GRAVITY } from '../model.ts';
 import { useReport } from '../report.ts';
@@ -25,13 +25,12 @@ export function MatrixView() {
   );
   return (
     <>
-      <div class="toolbar">
-        <SearchField label="Search tests" />
-        <Toggle param="all" label="also the tests that ended alike everywhere" />
-        <span class="count" role="status">
-          {shown.length} of {count(tests.length, 'test')}
-        </span>
-      </div>
+      <TableTools
+        search="Search tests"
+        toggle={{ param: 'all', label: 'also the tests that ended alike everywhere' }}
+      >
+        {shown.length} of {count(tests.length, 'test')}
+      </TableTools>
       <DataTable
         label="Tests and how they ended in each run"
         rows={shown}

@@ -1,5 +1,6 @@
 import { count, duration } from '../../../text.ts';
 import type { FoundRun, RunResults, TestResult } from '../../../results.ts';
+import { FactList, type Facts } from '../fact-list.tsx';
 import { GRAVITY } from '../model.ts';
 import { formatRoute } from '../route.ts';
 import { StatusBar, StatusIcon, summaryOf } from '../status.tsx';
@@ -135,28 +136,21 @@ function Slowest({ tests, index }: { tests: readonly TestResult[]; index: string
 }
 
 function Environment({ results: { run } }: { results: RunResults }) {
-  const facts: [string, string][] = [
+  const facts: Facts = [
     ['command', run.command.join(' ')],
     ['vfio-conformance', run.version],
-    ...Object.entries(run.environment).map(([name, value]): [string, string] => [
+    ...Object.entries(run.environment).map(([name, value]): Facts[number] => [
       name,
       Array.isArray(value) ? value.join(', ') : String(value),
     ]),
     ['timeout scale', String(run.timeoutScale)],
-    ...(run.seed === null ? [] : [['order', `--shuffle ${run.seed}`] as [string, string]]),
+    ...(run.seed === null ? [] : [['order', `--shuffle ${run.seed}`] as Facts[number]]),
     ['expectations', run.expectations.join(', ') || 'none'],
   ];
   return (
     <section class="environment">
       <h3>Environment</h3>
-      <dl class="facts">
-        {facts.map(([name, value]) => (
-          <div key={name}>
-            <dt>{name}</dt>
-            <dd>{value}</dd>
-          </div>
-        ))}
-      </dl>
+      <FactList facts={facts} />
     </section>
   );
 }
