@@ -2,27 +2,51 @@ import type { TestAudit } from '../harness/runner/audit.ts';
 
 /** Percentage of lies noticed over all tests; 100 if none was told. */
 export function percentNoticed(audits: readonly TestAudit[]): number {
-  const told = audits.reduce((sum, audit) => sum + audit.told, 0);
-  const noticed = audits.reduce((sum, audit) => sum + audit.noticed, 0);
-  return told === 0 ? 100 : (100 * noticed) / told;
+  const told = sum(audits, (audit) => audit.told);
+  return told === 0 ? 100 : (100 * sum(audits, (audit) => audit.noticed)) / told;
 }
 
-/** The audit for people: what was not noticed first, the sum last. */
+/** The audits of each suite, in the order of the suites' names. */
+export function auditsBySuite(audits: readonly TestAudit[]): [suite: string, TestAudit[]][] {
+  const suites = new Map<string, TestAudit[]>();
+  for (const audit of audits) {
+    const suite = audit.id.slice(0, audit.id.indexOf('.'));
+    suites.set(suite, [...(suites.get(suite) ?? []), audit]);
+  }
+  return [...suites].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+/** The audit for people: what was not noticed first, the sum of each suite and of all last. */
 export function renderAudit(audits: readonly TestAudit[]): string {
   const lines: string[] = [];
-  for (const { id, told, noticed, unnoticed, reason } of audits) {
+  for (const { id, told, noticed, unnoticed, excused, reason } of audits) {
     if (reason !== null) lines.push(`${id}: not audited: ${reason}`);
-    if (unnoticed.length === 0) continue;
-    lines.push(`${id}: ${noticed} of ${told} lies noticed; not noticed:`);
-    lines.push(...unnoticed.map((lie) => `    ${lie}`));
+    if (unnoticed.length > 0) {
+      lines.push(`${id}: ${noticed} of ${told} lies noticed; not noticed:`);
+      lines.push(...unnoticed.map((lie) => `    ${lie}`));
+    }
+    if (excused.length > 0) {
+      lines.push(`${id}: need not be noticed:`);
+      lines.push(...excused.map(({ lie, reason: why }) => `    ${lie} # ${why}`));
+    }
   }
-  const sum = (pick: (audit: TestAudit) => number) =>
-    audits.reduce((total, audit) => total + pick(audit), 0);
-  const excused = sum((audit) => audit.excused.length);
-  lines.push(
-    `${sum((audit) => audit.noticed)} of ${sum((audit) => audit.told)} lies noticed ` +
-      `(${percentNoticed(audits).toFixed(1)} %) in ${audits.length} tests` +
-      (excused > 0 ? `, ${excused} more excused` : ''),
-  );
+  const suites = auditsBySuite(audits);
+  if (suites.length > 1) lines.push(...suites.map(([suite, own]) => `${suite}: ${summary(own)}`));
+  lines.push(summary(audits));
   return lines.join('\n') + '\n';
+}
+
+function summary(audits: readonly TestAudit[]): string {
+  const excused = sum(audits, (audit) => audit.excused.length);
+  const untold = sum(audits, (audit) => audit.untold);
+  return (
+    `${sum(audits, (audit) => audit.noticed)} of ${sum(audits, (audit) => audit.told)} lies noticed ` +
+    `(${percentNoticed(audits).toFixed(1)} %) in ${audits.length} tests` +
+    (excused > 0 ? `, ${excused} more excused` : '') +
+    (untold > 0 ? `, ${untold} could not be told again` : '')
+  );
+}
+
+function sum(audits: readonly TestAudit[], pick: (audit: TestAudit) => number): number {
+  return audits.reduce((total, audit) => total + pick(audit), 0);
 }

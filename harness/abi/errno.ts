@@ -176,3 +176,8 @@ export function errnoName(errno: number): string {
 export function errnoMessage(errno: number): string {
   return BY_NUMBER.get(Math.abs(errno))?.message ?? `Unknown error ${Math.abs(errno)}`;
 }
+
+/** Restart codes and ENOIOCTLCMD: every way out of a system call turns them into something else. */
+export function isInternalErrno(errno: number): boolean {
+  return errno >= ERRNO.ERESTARTSYS && errno <= ERRNO.ERESTART_RESTARTBLOCK;
+}

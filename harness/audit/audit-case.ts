@@ -7,7 +7,8 @@ import { liesAbout, sampleLies, type Lie } from './lies.ts';
 export interface AuditHandlers {
   onPlan(lies: number): void;
   onLieBegin(index: number, text: string): void;
-  onLieEnd(index: number, noticed: boolean): void;
+  /** `told`: false if the test made no such call this time. */
+  onLieEnd(index: number, noticed: boolean, told: boolean): void;
 }
 
 /**
@@ -35,19 +36,27 @@ export function auditCase(
   for (const [index, lie] of lies.entries()) {
     if (index < from) continue;
     handlers.onLieBegin(index, lie.text);
-    const outcome = runWithLie(testCase, lie);
-    handlers.onLieEnd(index, outcome.status !== 'pass');
+    const { outcome, told } = runWithLie(testCase, lie);
+    handlers.onLieEnd(index, told && outcome.status !== 'pass', told);
     if (outcome.abort !== undefined) return { reason: null, abort: outcome.abort };
   }
   return { reason: null };
 }
 
-function runWithLie(testCase: Case, lie: Lie): ReturnType<typeof runCase> {
+/** Tells the lie at the first operation like the recorded one, from its place on; `told` is false if there is none. */
+function runWithLie(
+  testCase: Case,
+  lie: Lie,
+): { outcome: ReturnType<typeof runCase>; told: boolean } {
+  let told = false;
   setLiar(({ run, op, program }) => {
-    if (run === lie.run && op === lie.op) lie.tell(program);
+    const isLater = run > lie.run || (run === lie.run && op >= lie.op);
+    if (told || !isLater || !lie.fits(program.op(op))) return;
+    told = true;
+    lie.tell(program);
   });
   try {
-    return runCase(testCase);
+    return { outcome: runCase(testCase), told };
   } finally {
     setLiar(null);
   }

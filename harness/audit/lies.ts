@@ -1,26 +1,29 @@
+import { VFIO_GROUP_GET_DEVICE_FD } from '../abi/vfio.ts';
 import {
   decodeBlock,
   errnoName,
+  type DecodedArg,
   type DecodedOp,
   type ProgramMemory,
   type RecordedRun,
 } from '../shim/index.ts';
+import { meaningsOf } from '../trace/index.ts';
 
 /** One false answer: where it is told, what is false, how it is told. */
 export interface Lie {
   /** Number of the run within the test, and of the operation within the run. */
   run: number;
   op: number;
-  /** For people: `ioctl 0x3b71: result 0 told as EINVAL`. */
+  /** For people: `VFIO_IOMMU_MAP_DMA: result 0 told as EINVAL`. */
   text: string;
+  /** Whether an operation is the one that was recorded: a test that waits makes more calls one time than another. */
+  fits(op: DecodedOp): boolean;
   tell(program: ProgramMemory): void;
 }
 
 const EINVAL = 22n;
 const ENOTTY = 25n;
 const EFAULT = 14n;
-/** VFIO_GROUP_GET_DEVICE_FD: a false descriptor would be leaked, or close a stranger. */
-const GET_DEVICE_FD = 0x3b6a;
 /** What the kernel wrote into memory is falsified word by word, the first few of a call only. */
 const MAX_WORDS = 8;
 
@@ -28,16 +31,33 @@ const MAX_WORDS = 8;
 export function liesAbout(runs: readonly RecordedRun[]): Lie[] {
   return runs.flatMap((recorded) => {
     const { ops, arena } = decodeBlock(recorded.block);
+    const own = ownWords(ops);
     return ops.flatMap((op, index) =>
       op.count === 0n
         ? []
-        : liesAboutOp({ op, index, before: recorded.arenaBefore, after: arena }).map((lie) => ({
-            ...lie,
-            run: recorded.run,
-            op: index,
-          })),
+        : liesAboutOp({ op, index, before: recorded.arenaBefore, after: arena, own }).map(
+            (lie) => ({
+              ...lie,
+              run: recorded.run,
+              op: index,
+              fits: ({ name, result, args }: DecodedOp) =>
+                name === op.name &&
+                result === op.result &&
+                (name !== 'ioctl' || requestOf(args) === requestOf(op.args)),
+            }),
+          ),
     );
   });
+}
+
+/** Offsets of the words that the program itself writes into its arena: no answers of the kernel's. */
+function ownWords(ops: readonly DecodedOp[]): Set<number> {
+  const own = new Set<number>();
+  for (const { name, args } of ops) {
+    if (name !== 'store' || args[1]?.kind !== 'arena') continue;
+    own.add(args[1].offset).add(args[1].offset + 4);
+  }
+  return own;
 }
 
 /** An operation with what its arguments pointed to. */
@@ -46,29 +66,36 @@ interface Answered {
   index: number;
   before: Buffer;
   after: Buffer;
+  own: ReadonlySet<number>;
 }
 type Told = Pick<Lie, 'text' | 'tell'>;
 
-/** Calls that only prepare the stage are not here: a lie about them breaks the test, not a promise. */
+/**
+ * Calls that only prepare the stage are not here: a lie about them breaks the test, not a promise.
+ * A false descriptor of VFIO_GROUP_GET_DEVICE_FD would be leaked, or close a stranger.
+ */
 function liesAboutOp(answered: Answered): Told[] {
   const { op, index } = answered;
   switch (op.name) {
     case 'ioctl': {
-      const request = Number(immediate(op, 1) ?? 0n);
-      const name = `ioctl 0x${request.toString(16)}`;
-      if (request === GET_DEVICE_FD) return op.result < 0n ? [wrongErrno(name, op, index)] : [];
+      const request = requestOf(op.args);
+      const name = nameOf(request);
+      if (request === VFIO_GROUP_GET_DEVICE_FD.request)
+        return op.result < 0n ? [wrongErrno(name, op, index)] : [];
       return [...falseResult(name, op, index), ...falseWords(name, answered, 2)];
     }
     case 'read':
-    case 'pread':
+    case 'pread': {
+      const name = nameAt(op);
       return [
-        ...falseResult(op.name, op, index),
-        ...(op.result > 0n ? falseWords(op.name, answered, 1).slice(0, 1) : []),
+        ...falseResult(name, op, index),
+        ...(op.result > 0n ? falseWords(name, answered, 1).slice(0, 1) : []),
       ];
+    }
     case 'pwrite':
     case 'ppoll':
     case 'verify':
-      return falseResult(op.name, op, index);
+      return falseResult(nameAt(op), op, index);
     case 'load':
       return op.result < 0n
         ? falseResult('load', op, index)
@@ -118,14 +145,14 @@ function wrongErrno(name: string, op: DecodedOp, index: number): Told {
 }
 
 /** The 32-bit words that the call changed, each told with its lowest bit flipped. */
-function falseWords(name: string, { op, before, after }: Answered, argument: number): Told[] {
+function falseWords(name: string, { op, before, after, own }: Answered, argument: number): Told[] {
   const start = op.args[argument];
   if (start?.kind !== 'arena') return [];
   const lies: Told[] = [];
   const end = Math.min(after.length, before.length);
   for (let at = start.offset; at + 4 <= end && lies.length < MAX_WORDS; at += 4) {
     const told = after.readUInt32LE(at);
-    if (told === before.readUInt32LE(at)) continue;
+    if (told === before.readUInt32LE(at) || own.has(at)) continue;
     lies.push({
       text: `${name}: word at ${at - start.offset} (0x${told.toString(16)}) told with bit 0 flipped`,
       tell: (program) => {
@@ -137,9 +164,24 @@ function falseWords(name: string, { op, before, after }: Answered, argument: num
   return lies;
 }
 
-function immediate(op: DecodedOp, argument: number): bigint | undefined {
-  const value = op.args[argument];
+function immediate(value: DecodedArg | undefined): bigint | undefined {
   return value?.kind === 'immediate' ? value.value : undefined;
+}
+
+function requestOf(args: readonly DecodedArg[]): number {
+  return Number(immediate(args[1]) ?? 0n);
+}
+
+/** All that the number means, on whatever fd. */
+function nameOf(request: number): string {
+  const names = meaningsOf(request).map(({ name }) => name);
+  return names.length > 0 ? names.join('/') : `ioctl 0x${request.toString(16)}`;
+}
+
+/** With the offset, which on a device tells the region: 0x70000000004 is COMMAND in config space. */
+function nameAt({ name, args }: DecodedOp): string {
+  const offset = name === 'pread' || name === 'pwrite' ? immediate(args[3]) : undefined;
+  return offset === undefined ? name : `${name} at 0x${offset.toString(16)}`;
 }
 
 /**

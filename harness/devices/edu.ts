@@ -77,7 +77,7 @@ export class Edu implements DmaDevice, InterruptDevice {
   }
 
   acknowledge(): void {
-    this.bar.store32(INTERRUPT_ACKNOWLEDGE, this.bar.load32(INTERRUPT_STATUS));
+    this.bar.store32(INTERRUPT_ACKNOWLEDGE, 0xffff_ffff);
   }
 
   raiseIn(program: Program): void {

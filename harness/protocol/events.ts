@@ -35,7 +35,8 @@ export type WorkerEvent =
   /** An audit: `lies` false answers can be told about this test. */
   | { type: 'audit-plan'; id: string; lies: number }
   | { type: 'lie-begin'; id: string; index: number; text: string }
-  | { type: 'lie-end'; id: string; index: number; noticed: boolean }
+  /** `told`: false if the test made no call this time about which the lie could be told. */
+  | { type: 'lie-end'; id: string; index: number; noticed: boolean; told: boolean }
   | { type: 'audit-end'; id: string; reason: string | null }
   | BenchRoundEvent
   | FuzzEvent

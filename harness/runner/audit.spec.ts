@@ -35,7 +35,7 @@ function options(target: ScriptedTarget, extra: Partial<AuditOptions> = {}): Aud
 
 function tell({ say }: Stage, index: number, noticed: boolean): void {
   say({ type: 'lie-begin', id: ID, index, text: `lie ${index}` });
-  say({ type: 'lie-end', id: ID, index, noticed });
+  say({ type: 'lie-end', id: ID, index, noticed, told: true });
 }
 
 function finish({ say, end }: Stage): void {
@@ -53,7 +53,7 @@ describe('audit', () => {
       finish(stage);
     });
     expect(await audit(options(target))).toEqual([
-      { id: ID, told: 2, noticed: 1, unnoticed: ['lie 1'], excused: [], reason: null },
+      { id: ID, told: 2, noticed: 1, unnoticed: ['lie 1'], excused: [], untold: 0, reason: null },
     ]);
   });
 

@@ -7,13 +7,15 @@ import type { AuditException } from './audit-exceptions.ts';
 /** What the audit found out about one test. */
 export interface TestAudit {
   id: string;
-  /** Lies told. */
+  /** Lies told, without those that are excused. */
   told: number;
   noticed: number;
   /** Lies that no assertion noticed. */
   unnoticed: string[];
   /** Lies that need not be noticed, with the reason. */
   excused: { lie: string; reason: string }[];
+  /** Lies that could not be told again, because the test made no such call any more. */
+  untold: number;
   /** Why the test could not be audited, or null. */
   reason: string | null;
 }
@@ -89,13 +91,17 @@ async function auditSession(
     clearTimeout(timer);
     timer = setTimeout(() => void session?.kill(), ms);
   };
-  const settle = (noticed: boolean): void => {
+  const settle = (noticed: boolean, told = true): void => {
     if (!current) return;
     const test = entry(audits, current.id);
     const { id, index, text } = current;
     current = undefined;
     next = index + 1;
     progressed = true;
+    if (!told) {
+      test.untold += 1;
+      return;
+    }
     const exception = exceptions.find((candidate) => candidate.matches(id, text));
     if (!noticed && exception) {
       test.excused.push({ lie: text, reason: exception.reason });
@@ -116,7 +122,7 @@ async function auditSession(
         arm(limits.get(event.id) ?? SILENCE_MS);
         return;
       case 'lie-end':
-        settle(event.noticed);
+        settle(event.noticed, event.told);
         break;
       case 'audit-end':
         entry(audits, event.id).reason = event.reason;
@@ -152,7 +158,7 @@ async function auditSession(
 function entry(audits: Map<string, TestAudit>, id: string): TestAudit {
   let audit = audits.get(id);
   if (!audit) {
-    audit = { id, told: 0, noticed: 0, unnoticed: [], excused: [], reason: null };
+    audit = { id, told: 0, noticed: 0, unnoticed: [], excused: [], untold: 0, reason: null };
     audits.set(id, audit);
   }
   return audit;

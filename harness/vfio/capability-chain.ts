@@ -1,3 +1,5 @@
+import { ImpossibleAnswer } from './impossible-answer.ts';
+
 /** A `vfio_info_cap_header` and what follows it (include/uapi/linux/vfio.h). */
 export interface InfoCapability {
   id: number;
@@ -13,16 +15,20 @@ export interface InfoCapability {
 /**
  * Walks the capability chain of an info structure.
  * @param first `cap_offset`; 0 for an empty chain.
- * @throws Error if the chain leaves the buffer, steps into the fixed part, or cycles.
+ * @throws ImpossibleAnswer if the chain leaves the buffer, steps into the fixed part, or cycles.
  */
 export function walkCapabilities(info: Buffer, first: number, fixedSize: number): InfoCapability[] {
   const HEADER_SIZE = 8;
   const chain: InfoCapability[] = [];
   const seen = new Set<number>();
   for (let offset = first; offset !== 0;) {
-    if (seen.has(offset)) throw new Error(`capability chain cycles at offset ${offset}`);
-    if (offset < fixedSize || offset + HEADER_SIZE > info.length) {
-      throw new Error(`capability at offset ${offset} lies outside ${fixedSize}…${info.length}`);
+    if (seen.has(offset)) {
+      throw new ImpossibleAnswer('chain of capabilities', 'an end', `a cycle at offset ${offset}`);
+    }
+    const isInside = offset >= fixedSize && offset + HEADER_SIZE <= info.length;
+    if (!isInside || offset % 4 !== 0) {
+      const place = `an aligned offset within ${fixedSize}…${info.length}`;
+      throw new ImpossibleAnswer('capability', place, String(offset));
     }
     seen.add(offset);
     const next = info.readUInt32LE(offset + 4);

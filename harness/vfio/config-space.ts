@@ -7,6 +7,7 @@ import {
 } from '../abi/pci-regs.ts';
 import type { Device } from './device.ts';
 import type { Region } from './region.ts';
+import { checkCommand } from './sysfs-rules.ts';
 
 /** Offset of a standard capability as the VFIO user sees it, or null. */
 export function findCapability(config: Region, id: number): number | null {
@@ -33,7 +34,9 @@ export function findExtendedCapability(config: Region, id: number): number | nul
 /** Sets and clears bits of the COMMAND register. */
 export function setCommand(device: Device, { set = 0, clear = 0 }): void {
   const config = device.config;
-  config.write16(PCI_COMMAND, (config.read16(PCI_COMMAND) & ~clear) | set);
+  const command = config.read16(PCI_COMMAND);
+  checkCommand(device.name, command);
+  config.write16(PCI_COMMAND, (command & ~clear) | set);
 }
 
 /** Memory decoding and bus mastering on: what a driver does first. */

@@ -1,9 +1,11 @@
 import { Program, type Actor } from '../shim/index.ts';
 import { MAP_ANONYMOUS, MAP_POPULATE, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../abi/libc.ts';
 import { lockedMemory, type LockedMemory } from '../kernel/memory-accounting.ts';
+import { VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA } from '../abi/vfio.ts';
 import { Answer } from './answer.ts';
 import type { Container, MapDma, UnmapDma } from './container.ts';
 import { addMapDma, addUnmapDma } from './dma-program.ts';
+import { answerTo } from './ioctl.ts';
 
 /** Another process that uses a container: under its own limits and rights, with its own memory. */
 export class ContainerUser {
@@ -37,7 +39,7 @@ export class ContainerUser {
     const program = new Program();
     const ref = addMapDma(program, this.#fd, map);
     this.actor.run(program);
-    return new Answer('VFIO_IOMMU_MAP_DMA', program.result(ref), undefined);
+    return answerTo(VFIO_IOMMU_MAP_DMA, program.result(ref));
   }
 
   mapDma(map: MapDma): void {
@@ -49,7 +51,7 @@ export class ContainerUser {
     const program = new Program();
     const { ref, size } = addUnmapDma(program, this.#fd, unmap);
     this.actor.run(program);
-    return new Answer('VFIO_IOMMU_UNMAP_DMA', program.result(ref), size());
+    return answerTo(VFIO_IOMMU_UNMAP_DMA, program.result(ref)).with(size());
   }
 
   /** Bytes unmapped. */

@@ -18,6 +18,7 @@ import { Answer } from './answer.ts';
 import { walkCapabilities } from './capability-chain.ts';
 import { ioctl } from './ioctl.ts';
 import { Region, type RegionInfo } from './region.ts';
+import { checkRegion } from './sysfs-rules.ts';
 
 /** VFIO_DEVICE_GET_IRQ_INFO, decoded. */
 export interface IrqInfo {
@@ -87,8 +88,9 @@ export class Device {
     vfio_region_info
       .encode({ argsz, flags: 0, index, cap_offset: 0, size: 0n, offset: 0n })
       .copy(buffer);
-    const { call, result } = ioctl(this.fd, VFIO_DEVICE_GET_REGION_INFO, buffer);
-    return new Answer(call, result, buffer);
+    const answer = ioctl(this.fd, VFIO_DEVICE_GET_REGION_INFO, buffer).with(buffer);
+    if (answer.ok) checkRegion(this.name, vfio_region_info.decode(buffer));
+    return answer;
   }
 
   /** Asks for the size, then for everything with the capability chain. */

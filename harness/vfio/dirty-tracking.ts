@@ -11,9 +11,9 @@ import {
   vfio_iommu_type1_dirty_bitmap_get,
   vfio_iommu_type1_dma_unmap,
 } from '../abi/vfio.ts';
-import { Answer } from './answer.ts';
+import type { Answer } from './answer.ts';
 import type { Container } from './container.ts';
-import { ioctl, type IoctlName } from './ioctl.ts';
+import { answerTo, ioctl, type IoctlName } from './ioctl.ts';
 
 /** Bytes behind the bitmap that the kernel must leave alone, and what they hold before. */
 const GUARD_SIZE = 64;
@@ -147,7 +147,7 @@ export function addUnmapWithBitmap(program: Program, fd: Arg, request: BitmapReq
 export function tryGetDirtyBitmap({ fd }: Container, request: BitmapRequest): Answer<DirtyBitmap> {
   const program = new Program();
   const { ref, read } = addGetDirtyBitmap(program, fd, request);
-  return new Answer('VFIO_IOMMU_DIRTY_PAGES', program.run().result(ref), read());
+  return answerTo(VFIO_IOMMU_DIRTY_PAGES, program.run().result(ref)).with(read());
 }
 
 /** An unmap with VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP; `unmapped` is the size it reports. */
@@ -159,7 +159,7 @@ export function tryUnmapWithBitmap(
   const { ref, argument, read } = addUnmapWithBitmap(program, fd, request);
   const result = program.run().result(ref);
   const unmapped = vfio_iommu_type1_dma_unmap.decode(argument.bytes).size;
-  return new Answer('VFIO_IOMMU_UNMAP_DMA', result, { ...read(), unmapped });
+  return answerTo(VFIO_IOMMU_UNMAP_DMA, result).with({ ...read(), unmapped });
 }
 
 /** Numbers of the bits that are set, ascending. */

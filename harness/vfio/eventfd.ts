@@ -1,7 +1,9 @@
 import { readFileSync } from 'node:fs';
 import { sys } from '../shim/index.ts';
+import { ERRNO } from '../abi/errno.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, POLLIN } from '../abi/libc.ts';
 import { Answer } from './answer.ts';
+import { ImpossibleAnswer } from './impossible-answer.ts';
 
 /** How long a signal may take on a busy emulator before it counts as lost. */
 const SOON_MS = 10_000;
@@ -21,7 +23,12 @@ export class Eventfd {
   /** Takes the counter: its value, or 0 if nothing was signalled since the last call. */
   take(): number {
     const buffer = Buffer.alloc(8);
-    return sys.read(this.fd, buffer) === 8 ? Number(buffer.readBigUInt64LE()) : 0;
+    const result = sys.read(this.fd, buffer);
+    if (result === -ERRNO.EAGAIN) return 0;
+    if (new Answer('read of an eventfd', result, undefined).must() !== buffer.length) {
+      throw new ImpossibleAnswer('read of an eventfd', '8 bytes', String(result));
+    }
+    return Number(buffer.readBigUInt64LE());
   }
 
   /** Waits for a signal and takes the counter: 0 if none came within `timeoutMs`. */

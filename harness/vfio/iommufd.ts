@@ -19,7 +19,7 @@ import {
   iommu_iova_range,
 } from '../abi/iommufd.ts';
 import { Answer } from './answer.ts';
-import { ioctl } from './ioctl.ts';
+import { answerTo, ioctl } from './ioctl.ts';
 
 const ACCESS = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE;
 
@@ -70,7 +70,7 @@ export class Iommufd {
     );
     program.store(64, argument.at(iommu_ioas_allow_iovas.offsetof('allowed_iovas')), list);
     const ref = program.syscall('ioctl', this.fd, IOMMU_IOAS_ALLOW_IOVAS.request, argument);
-    return new Answer('IOMMU_IOAS_ALLOW_IOVAS', program.run().result(ref), undefined);
+    return answerTo(IOMMU_IOAS_ALLOW_IOVAS, program.run().result(ref));
   }
 
   /** Maps memory, readable and writable, at an IOVA or where the kernel likes; the value is the IOVA. */

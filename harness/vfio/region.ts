@@ -3,6 +3,7 @@ import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../abi/libc.ts';
 import { Answer } from './answer.ts';
 import { ByteSpace } from './byte-space.ts';
 import type { InfoCapability } from './capability-chain.ts';
+import { ImpossibleAnswer } from './impossible-answer.ts';
 
 /** VFIO_DEVICE_GET_REGION_INFO, decoded. */
 export interface RegionInfo {
@@ -37,10 +38,10 @@ export class Region extends ByteSpace {
     return new Answer(`pread of region ${this.info.index} at ${offset}`, result, buffer);
   }
 
-  /** Exactly `length` bytes. @throws Error if the kernel gave fewer. */
+  /** Exactly `length` bytes. @throws ImpossibleAnswer if the kernel gave another number. */
   override read(offset: number | bigint, length: number): Buffer {
     const answer = this.tryRead(offset, length);
-    if (answer.must() !== length) throw new Error(`short read: ${answer} instead of ${length}`);
+    expectLength(answer, length);
     return answer.value;
   }
 
@@ -49,12 +50,9 @@ export class Region extends ByteSpace {
     return new Answer(`pwrite of region ${this.info.index} at ${offset}`, result, undefined);
   }
 
-  /** Writes all bytes. @throws Error if the kernel took fewer. */
+  /** Writes all bytes. @throws ImpossibleAnswer if the kernel took another number. */
   override write(offset: number | bigint, bytes: Uint8Array): void {
-    const answer = this.tryWrite(offset, bytes);
-    if (answer.must() !== bytes.length) {
-      throw new Error(`short write: ${answer} instead of ${bytes.length}`);
-    }
+    expectLength(this.tryWrite(offset, bytes), bytes.length);
   }
 
   /** The value is the address, or 0n on failure. */
@@ -80,6 +78,12 @@ export class Region extends ByteSpace {
 
   map(options?: Parameters<Region['tryMap']>[0]): Mapping {
     return this.tryMap(options).get()!;
+  }
+}
+
+function expectLength(answer: Answer<unknown>, length: number): void {
+  if (answer.must() !== length) {
+    throw new ImpossibleAnswer(answer.call, String(length), String(answer.result));
   }
 }
 

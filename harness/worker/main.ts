@@ -80,7 +80,7 @@ function audit(channel: Channel, testCase: Case, plan: { from: number; most: num
   const result = auditCase(testCase, plan, {
     onPlan: (lies) => channel.send({ type: 'audit-plan', id, lies }),
     onLieBegin: (index, text) => channel.send({ type: 'lie-begin', id, index, text }),
-    onLieEnd: (index, noticed) => channel.send({ type: 'lie-end', id, index, noticed }),
+    onLieEnd: (index, noticed, told) => channel.send({ type: 'lie-end', id, index, noticed, told }),
   });
   if (result.abort !== undefined) channel.send({ type: 'abort', reason: result.abort });
   else channel.send({ type: 'audit-end', id, reason: result.reason });
