@@ -54,13 +54,14 @@ describe('the rules of answers', () => {
     expect(status(0)).toBe(true);
   });
 
-  it('want the standard regions of a PCI device', () => {
-    const info = (num_regions: number) =>
+  it('want the standard regions and interrupts of a PCI device', () => {
+    const info = (num_regions: number, num_irqs: number) =>
       isPossible(
         'VFIO_DEVICE_GET_INFO',
-        vfio_device_info.encode({ flags: VFIO_DEVICE_FLAGS_PCI, num_regions }),
+        vfio_device_info.encode({ flags: VFIO_DEVICE_FLAGS_PCI, num_regions, num_irqs }),
       );
-    expect([8, 9, 10].map(info)).toEqual([false, true, true]);
+    expect([8, 9, 10].map((regions) => info(regions, 5))).toEqual([false, true, true]);
+    expect(info(9, 4)).toBe(false);
   });
 
   it('want what has a size to be readable, and interrupts to have eventfds', () => {

@@ -11,6 +11,7 @@ import {
   VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE,
   VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION,
   VFIO_IRQ_INFO_EVENTFD,
+  VFIO_PCI_NUM_IRQS,
   VFIO_PCI_NUM_REGIONS,
   VFIO_REGION_INFO_FLAG_READ,
   vfio_device_info,
@@ -45,12 +46,13 @@ const RULES: Readonly<Record<string, Rule>> = {
   },
   VFIO_DEVICE_GET_INFO: (asked, answered) => {
     checkArgsz('VFIO_DEVICE_GET_INFO', asked, answered);
-    const { flags, num_regions } = vfio_device_info.decode(answered);
+    const { flags, num_regions, num_irqs } = vfio_device_info.decode(answered);
     must(
-      !(flags & VFIO_DEVICE_FLAGS_PCI) || num_regions >= VFIO_PCI_NUM_REGIONS,
-      'num_regions of a PCI device',
-      `at least ${VFIO_PCI_NUM_REGIONS}`,
-      num_regions,
+      !(flags & VFIO_DEVICE_FLAGS_PCI) ||
+        (num_regions >= VFIO_PCI_NUM_REGIONS && num_irqs >= VFIO_PCI_NUM_IRQS),
+      'regions and interrupts of a PCI device',
+      `at least ${VFIO_PCI_NUM_REGIONS} and ${VFIO_PCI_NUM_IRQS}`,
+      { num_regions, num_irqs },
     );
   },
   VFIO_DEVICE_GET_REGION_INFO: (asked, answered) => {

@@ -18,7 +18,7 @@ import { Answer } from './answer.ts';
 import { walkCapabilities } from './capability-chain.ts';
 import { ioctl } from './ioctl.ts';
 import { Region, type RegionInfo } from './region.ts';
-import { checkRegion } from './sysfs-rules.ts';
+import { checkRegion, checkResetFlag } from './sysfs-rules.ts';
 
 /** VFIO_DEVICE_GET_IRQ_INFO, decoded. */
 export interface IrqInfo {
@@ -68,8 +68,9 @@ export class Device {
   tryGetInfo(argsz: number = vfio_device_info.size): Answer<Buffer> {
     const buffer = Buffer.alloc(Math.max(argsz, vfio_device_info.size));
     buffer.writeUInt32LE(argsz, 0);
-    const { call, result } = ioctl(this.fd, VFIO_DEVICE_GET_INFO, buffer);
-    return new Answer(call, result, buffer);
+    const answer = ioctl(this.fd, VFIO_DEVICE_GET_INFO, buffer).with(buffer);
+    if (answer.ok) checkResetFlag(this.name, vfio_device_info.decode(buffer).flags);
+    return answer;
   }
 
   info(): {

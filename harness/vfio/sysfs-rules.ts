@@ -1,7 +1,8 @@
 /** Compares what VFIO tells about a PCI device with what the PCI core shows of it in sysfs. */
-import { closeSync, openSync, readSync, statSync } from 'node:fs';
+import { closeSync, openSync, readdirSync, readSync, statSync } from 'node:fs';
 import { PCI_COMMAND, PCI_COMMAND_INTX_DISABLE, PCI_COMMAND_MEMORY } from '../abi/pci-regs.ts';
 import {
+  VFIO_DEVICE_FLAGS_RESET,
   VFIO_PCI_BAR5_REGION_INDEX,
   VFIO_PCI_CONFIG_REGION_INDEX,
   VFIO_REGION_INFO_FLAG_WRITE,
@@ -34,6 +35,20 @@ export function checkRegion(name: string, { index, flags, size }: RegionFacts): 
   if (size > 0n && !(flags & VFIO_REGION_INFO_FLAG_WRITE)) {
     const what = `flags of ${name}'s region ${index}`;
     throw new ImpossibleAnswer(what, 'VFIO_REGION_INFO_FLAG_WRITE', String(flags));
+  }
+}
+
+/**
+ * Who says that it can be reset has a way to be reset: the PCI core shows `reset_method` of such functions
+ * alone. A reset that failed when the device was opened takes the flag away again, so the opposite is no
+ * promise (vfio_pci_core_enable()).
+ * @throws ImpossibleAnswer
+ */
+export function checkResetFlag(name: string, flags: number): void {
+  if (!(flags & VFIO_DEVICE_FLAGS_RESET)) return;
+  const attributes = shownBySysfs(name, ({ path }) => readdirSync(path));
+  if (attributes && !attributes.includes('reset_method')) {
+    throw new ImpossibleAnswer(`flags of ${name}`, 'no VFIO_DEVICE_FLAGS_RESET', String(flags));
   }
 }
 
