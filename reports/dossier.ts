@@ -57,7 +57,7 @@ export interface Dossier {
 }
 
 /** Results that get a dossier: failures, known ones too. An unexpected pass has nothing to show. */
-export function deservesDossier({ status, failure }: TestResult): boolean {
+function deservesDossier({ status, failure }: TestResult): boolean {
   return failure !== null && status !== 'xpass';
 }
 

@@ -44,7 +44,7 @@ export async function tapToJunit(tap: string): Promise<string> {
 }
 
 /** Completes what tap-junit wrote: one `testsuite` a suite file, as Jenkins and GitLab want it. */
-export function completeJunit(xml: string, results: RunResults): string {
+function completeJunit(xml: string, results: RunResults): string {
   const { run } = results;
   const cases = casesById(xml);
   const document = new DOMImplementation().createDocument(null, 'testsuites');

@@ -23,7 +23,7 @@ export interface Piece {
 }
 
 /** @throws UsageError if the directory holds no run */
-export function readPiece(directory: string): Piece {
+function readPiece(directory: string): Piece {
   const path = join(directory, JOURNAL_FILE);
   const lines = existsSync(path) ? readJournal(path) : [];
   const begin = lines.find((line) => line.type === 'run-begin');
@@ -58,7 +58,7 @@ export async function mergeRuns(directories: readonly string[], out: string): Pr
  * Which pieces are parts of one run: of the same kernel on the same machine, and with no test in
  * common. A second result of the same test is another run.
  */
-export function groupPieces(pieces: readonly Piece[]): Piece[][] {
+function groupPieces(pieces: readonly Piece[]): Piece[][] {
   const groups: { same: string; ids: Set<string>; pieces: Piece[] }[] = [];
   for (const piece of pieces) {
     const same = identity(piece.results);
@@ -107,7 +107,7 @@ export function runNames(runs: readonly { kernel: string; machine: string }[]): 
 }
 
 /** Writes the journal of the run that the pieces make up, with the files of their guests. */
-export function writeMerged(pieces: readonly Piece[], directory: string): void {
+function writeMerged(pieces: readonly Piece[], directory: string): void {
   const journal = new Journal(join(directory, JOURNAL_FILE));
   const append = ({ at, lane, ...event }: JournalLine): void =>
     void journal.append(event, new Date(at), lane);

@@ -105,7 +105,7 @@ export interface FoundRun {
 }
 
 /** Statuses that are not as expected: each of them makes the run fail. */
-export const BAD: readonly Status[] = ['fail', 'error', 'crash', 'timeout', 'xpass'];
+const BAD: readonly Status[] = ['fail', 'error', 'crash', 'timeout', 'xpass'];
 
 export function isBad(status: Status): boolean {
   return BAD.includes(status);

@@ -37,7 +37,7 @@ function tapCase(test: TestResult, number: number): string[] {
 }
 
 /** Ids are tame by nature; whatever is not becomes an underscore. */
-export function tapName(id: string): string {
+function tapName(id: string): string {
   return id.replace(/[^\w.@:+/,=-]/g, '_');
 }
 

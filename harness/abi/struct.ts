@@ -62,7 +62,7 @@ function integer(size: 1 | 2 | 4, signed: boolean): Field<number> {
 export const u8 = integer(1, false);
 export const u16 = integer(2, false);
 export const u32 = integer(4, false);
-export const s32 = integer(4, true);
+const s32 = integer(4, true);
 
 export const u64: Field<bigint> = {
   size: 8,

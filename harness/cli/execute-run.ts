@@ -96,6 +96,6 @@ export function limits(args: RunArguments): { maxDeaths: number; bail: number } 
 }
 
 /** The command to which ids are appended to run them again in the same way. */
-export function rerunCommand(args: RunArguments): string {
+function rerunCommand(args: RunArguments): string {
   return [runInvocation(), ...rerunOptions(args)].join(' ');
 }

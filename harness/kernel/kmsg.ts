@@ -67,7 +67,7 @@ export class KernelLog {
 }
 
 /** The message of a /dev/kmsg record: `6,339,5140900,-;text`, continuation lines dropped. */
-export function parseRecord(record: string): string {
+function parseRecord(record: string): string {
   const start = record.indexOf(';') + 1;
   const end = record.indexOf('\n', start);
   return record.slice(start, end === -1 ? undefined : end);

@@ -6,7 +6,7 @@ import { moduleUsers } from './module-parameter.ts';
  * Whether the module is loaded or built in. A PCI driver that is built in and has no parameters is
  * not in /sys/module, but on its bus.
  */
-export function moduleLoaded(name: string): boolean {
+function moduleLoaded(name: string): boolean {
   return (
     existsSync(`/sys/module/${name.replaceAll('-', '_')}`) ||
     existsSync(`/sys/bus/pci/drivers/${name}`)

@@ -110,13 +110,6 @@ export class PciFunction {
   }
 }
 
-/** All PCI functions, by BDF. */
-export function allFunctions(): PciFunction[] {
-  return readdirSync(DEVICES)
-    .sort()
-    .map((bdf) => new PciFunction(bdf));
-}
-
 /** The members of an IOMMU group. */
 export function groupMembers(group: string): PciFunction[] {
   return readdirSync(`/sys/kernel/iommu_groups/${group}/devices`)

@@ -26,7 +26,7 @@ export const HEADER = {
 export const OP_KINDS_32 = 1;
 export const OP = { args: 1, result: 7, value: 8, start: 9, end: 10, count: 11 } as const;
 
-export const KIND_IMMEDIATE = 0;
+/** Kinds of arguments beside 0, an immediate one. */
 export const KIND_ARENA = 1;
 export const KIND_REFERENCE = 2;
 

@@ -4,7 +4,7 @@
  */
 
 /** Raw system calls. `setresuid` and its like therefore change the calling thread only. */
-export const SYSCALLS = [
+const SYSCALLS = [
   'openat',
   'close',
   'read',

@@ -1,4 +1,4 @@
-import type { Assignment, LastCalls, Reply, WorkerEvent } from '../protocol/events.ts';
+import type { Assignment, LastCalls, WorkerEvent } from '../protocol/events.ts';
 
 /** How a session ended, as far as the target can tell. */
 export interface SessionEnd {
@@ -56,5 +56,3 @@ export interface Target {
    */
   release(): string[];
 }
-
-export type { Assignment, Reply, WorkerEvent };

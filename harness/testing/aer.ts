@@ -58,7 +58,7 @@ export function aerInjectRecord(
  * function and of its root port; with the module goes all that it made up. Built in it is of no use:
  * from the first error on it would hide what the hardware of that port reports from all later tests.
  */
-export function loadAerInject(context: Pick<TestContext, 'defer'>): void {
+function loadAerInject(context: Pick<TestContext, 'defer'>): void {
   loadModule('aer_inject');
   context.defer(() => {
     if (isUnloadable('aer_inject')) unloadModule('aer_inject');

@@ -98,7 +98,7 @@ function shownFields(layout: Struct<unknown>, bytes: number): string[] {
 }
 
 /** `{argsz=32, flags=…}`. Only fields within the first `available` bytes. */
-export function structText(
+function structText(
   layout: Struct<unknown>,
   values: object,
   labels: Labels = {},

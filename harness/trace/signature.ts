@@ -39,8 +39,8 @@ const OPEN_FLAGS: Names = Object.fromEntries(
 );
 const POLL_EVENTS = pick(/^POLL/);
 
-export const timespec = struct('timespec', { tv_sec: u64, tv_nsec: u64 });
-export const pollfd = struct('pollfd', {
+const timespec = struct('timespec', { tv_sec: u64, tv_nsec: u64 });
+const pollfd = struct('pollfd', {
   fd,
   events: { ...u16, flags: POLL_EVENTS },
   revents: { ...u16, flags: POLL_EVENTS },
@@ -74,7 +74,7 @@ export const SIGNALS = pick(/^SIG/);
 const SIGNAL = one(SIGNALS);
 
 /** Operations that are not here take numbers and return one. */
-export const SIGNATURES: Readonly<Partial<Record<OpName, Signature>>> = {
+const SIGNATURES: Readonly<Partial<Record<OpName, Signature>>> = {
   openat: returning('fd', DIRFD, PATH, set(OPEN_FLAGS, 'O_RDONLY'), OCTAL),
   close: plain(FD),
   read: plain(FD, output(2), UNSIGNED),

@@ -335,7 +335,7 @@ export function requestOf(call: Call): number {
 }
 
 /** Offsets of the fds in an argument that begins with this struct: in its fields, and behind them. */
-export function fdOffsets(layout: Struct<unknown>, bytes: Buffer): number[] {
+function fdOffsets(layout: Struct<unknown>, bytes: Buffer): number[] {
   return meaningOffsets(layout, bytes, 'fd');
 }
 

@@ -29,7 +29,7 @@ export function culprit(lines: readonly string[]): string | undefined {
 }
 
 /** The name of a splat: what is wrong, and in which function or file. */
-export function titleOf(block: SplatBlock): string {
+function titleOf(block: SplatBlock): string {
   const { kind, headline, lines } = block;
   const where = culprit(lines);
   const inside = where === undefined ? '' : ` in ${where}`;

@@ -46,7 +46,6 @@ for (const { name, kind, words } of [
       provokes: [IOMMU_FAULT],
     },
     (context) => {
-      void context.container;
       const edu = startEdu(context, context.device);
       const iova = 0x1234_5000n;
       const transfer = () =>

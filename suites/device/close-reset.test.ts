@@ -1,4 +1,8 @@
 import {
+  PCI_COMMAND,
+  PCI_COMMAND_INTX_DISABLE,
+  PCI_COMMAND_MASTER,
+  PCI_COMMAND_MEMORY,
   VFIO_DEVICE_FLAGS_RESET,
   enableDevice,
   eventually,
@@ -34,8 +38,7 @@ test(
   'device.close-reset.bus',
   'a device that has no reset of its own is reset with its bus when its user closes it',
   { covers: [], source: [TRY_RESET, NEEDS_RESET], device: 'e1000e' },
-  ({ container, group, pci, openDevice, defer }) => {
-    void container;
+  ({ group, pci, openDevice, defer }) => {
     defer(setResetMethods(pci, []));
     const first = openDevice(group, pci.bdf);
     expect(first.info().flags & VFIO_DEVICE_FLAGS_RESET).toBe(0);
@@ -55,8 +58,7 @@ test(
     device: 'bridge-child-b',
     uses: ['bridge-child-a'],
   },
-  ({ container, group, pci, bound, openDevice }) => {
-    void container;
+  ({ group, pci, bound, openDevice }) => {
     expect(resetMethods(pci)).toEqual([]);
     const sibling = openDevice(group, bound('bridge-child-a').bdf);
     const first = openDevice(group, pci.bdf);
@@ -75,8 +77,7 @@ test(
   'device.close-reset.other-groups',
   'functions of other groups that are open keep a device from being reset with its bus',
   { covers: [], source: NEEDS_RESET, device: 'igb-multi-0', uses: ['igb-multi-1'] },
-  ({ container, group, pci, openRole, openDevice, defer }) => {
-    void container;
+  ({ group, pci, openRole, openDevice, defer }) => {
     const other = openRole('igb-multi-1').device;
     mark(other, 0x1111_2222);
     defer(setResetMethods(pci, []));
@@ -97,19 +98,20 @@ test(
   'device.close-reset.interrupt-disable',
   'the command register a device had before it was opened comes back without its interrupts disabled',
   { covers: [], source: DISABLE, devices: ['edu', 'igb', 'e1000e'] },
-  ({ container, group, pci, openDevice }) => {
-    void container;
+  ({ group, pci, openDevice }) => {
     openDevice(group, pci.bdf).close();
-    const command = pci.config().readUInt16LE(4);
-    expect(command & 0x404).toBe(0);
+    const hardware = () => pci.config().readUInt16LE(PCI_COMMAND);
+    const changed = PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE;
+    const command = hardware();
+    expect(command & changed).toBe(0);
     const device = openDevice(group, pci.bdf);
-    device.config.write16(4, 0x406);
-    expect(pci.config().readUInt16LE(4) & 0x404).toBe(0x404);
+    device.config.write16(PCI_COMMAND, PCI_COMMAND_MEMORY | changed);
+    expect(hardware() & changed).toBe(changed);
     device.close();
-    expect(pci.config().readUInt16LE(4)).toBe(command);
+    expect(hardware()).toBe(command);
     const second = openDevice(group, pci.bdf);
-    expect(second.config.read16(4) & 0x404).toBe(0);
-    expect(pci.config().readUInt16LE(4) & 0x404).toBe(0);
+    expect(second.config.read16(PCI_COMMAND) & changed).toBe(0);
+    expect(hardware() & changed).toBe(0);
   },
 );
 

@@ -219,8 +219,7 @@ test(
     since: '7.0',
     device: 'ivshmem',
   },
-  ({ container, group, pci, openDevice, defer }) => {
-    void container;
+  ({ group, pci, openDevice, defer }) => {
     const first = openDevice(group, pci.bdf);
     require(dmaBufExport(first));
     const fds = [0n, PAGE].map((offset) => tryExport(first, { ranges: [[offset, PAGE]] }).must());

@@ -26,8 +26,7 @@ test(
   'device.life.first-open',
   'a device is reset, decodes memory, and masters no bus when its first user opens it',
   { covers: [], source: ENABLE, devices: ['igb', 'nvme', 'e1000e'], peer: ['S2'] },
-  ({ container, group, pci, openDevice }) => {
-    void container;
+  ({ group, pci, openDevice }) => {
     for (let user = 0; user < 2; user++) {
       const device = openDevice(group, pci.bdf);
       const command = () => [
@@ -45,8 +44,7 @@ test(
   'device.life.registers',
   'what one user left in the registers the next one does not find',
   { covers: [], source: [ENABLE, DISABLE], device: 'igb' },
-  ({ container, group, pci, openDevice, role }) => {
-    void container;
+  ({ group, pci, openDevice, role }) => {
     const { region, offset } = scratchRegisters(role);
     const first = openDevice(group, pci.bdf);
     enableDevice(first);
@@ -67,8 +65,7 @@ test(
     source: `${DISABLE}: pci_clear_master()`,
     devices: ['edu', 'edu-rp', 'igb', 'nvme'],
   },
-  ({ container, group, pci, openDevice }) => {
-    void container;
+  ({ group, pci, openDevice }) => {
     const device = openDevice(group, pci.bdf);
     enableDevice(device);
     const master = () => pci.config().readUInt16LE(PCI_COMMAND) & PCI_COMMAND_MASTER;
@@ -86,8 +83,7 @@ test(
     source: `${DISABLE}: pci_restore_state()`,
     devices: ['edu', 'igb', 'nvme', 'e1000e', 'vga'],
   },
-  ({ container, group, pci, openDevice }) => {
-    void container;
+  ({ group, pci, openDevice }) => {
     // One user first: it leaves what every user leaves.
     const first = openDevice(group, pci.bdf);
     const capability = findCapability(first.config, PCI_CAP_ID_PM);
@@ -120,8 +116,7 @@ test(
     source: 'drivers/vfio/pci/vfio_pci_config.c vfio_config_init()',
     devices: ['edu', 'igb'],
   },
-  ({ container, group, pci, openDevice }) => {
-    void container;
+  ({ group, pci, openDevice }) => {
     const content = () => {
       const device = openDevice(group, pci.bdf);
       const before = device.config.read(0, 64).toString('hex');
@@ -140,8 +135,7 @@ test(
   'device.life.two-fds',
   'fds of one device share its state; closing one of them changes nothing for the other',
   { covers: [], source: OPEN, devices: ['igb', 'edu', 'ivshmem'] },
-  ({ container, group, pci, openDevice, map, role }) => {
-    void container;
+  ({ group, pci, openDevice, map, role }) => {
     const { region, offset } = scratchRegisters(role);
     const first = openDevice(group, pci.bdf);
     const second = openDevice(group, pci.bdf);
@@ -192,8 +186,7 @@ test(
     device: 'edu',
     timeoutMs: 180_000,
   },
-  ({ container, group, pci, openDevice }) => {
-    void container;
+  ({ group, pci, openDevice }) => {
     const ROUNDS = 500;
     const program = new Program().stopOnError();
     const name = program.data(pci.bdf);
@@ -238,8 +231,7 @@ test(
   'device.life.parallel',
   'two threads that open and close the same device at once do not disturb each other',
   { covers: [VFIO_GROUP_GET_DEVICE_FD], source: OPEN, device: 'edu' },
-  ({ container, group, pci }) => {
-    void container;
+  ({ group, pci }) => {
     const ROUNDS = 40;
     const threads = [0, 1].map(() => {
       const program = new Program().stopOnError();
@@ -262,8 +254,7 @@ test(
   'device.life.dup',
   'a duplicate of the fd keeps the device open',
   { covers: [], source: 'drivers/vfio/vfio_main.c vfio_device_fops_release()', device: 'igb' },
-  ({ container, group, pci, openDevice, defer }) => {
-    void container;
+  ({ group, pci, openDevice, defer }) => {
     const device = openDevice(group, pci.bdf);
     enableDevice(device);
     const { offset } = scratchRegisters('igb');

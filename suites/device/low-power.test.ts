@@ -204,8 +204,7 @@ test(
   'device.low-power.close',
   'closing the device leaves the low power state: the next user finds it awake and usable',
   { covers: COVERS, source: DISABLE, devices: ['edu', 'igb'] },
-  ({ container, group, pci, openDevice, eventfd, map, role }) => {
-    void container;
+  ({ group, pci, openDevice, eventfd, map, role }) => {
     const wakeup = eventfd();
     for (const enter of [tryEnter, (device: Device) => tryEnterWithWakeup(device, wakeup.fd)]) {
       const first = openDevice(group, pci.bdf);

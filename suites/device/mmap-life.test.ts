@@ -88,8 +88,7 @@ test(
   'device.mmap.after-close',
   'a mapping outlives the fd that it was made from, and keeps the device open',
   { covers: [], source: MMAP, device: 'ivshmem' },
-  ({ container, group, pci, openDevice, map }) => {
-    void container;
+  ({ group, pci, openDevice, map }) => {
     const first = openDevice(group, pci.bdf);
     enableDevice(first);
     const mapping = map(first.region(2), { size: 4096n });

@@ -166,8 +166,7 @@ test(
   'device.power.d3hot.close',
   'a device that its user left in D3hot is in order for the next one',
   { covers: [], source: `${DISABLE}: vfio_pci_set_power_state()`, devices: DEVICES },
-  ({ container, group, pci, openDevice, role }) => {
-    void container;
+  ({ group, pci, openDevice, role }) => {
     const first = openDevice(group, pci.bdf);
     enableDevice(first);
     const fixed = () => [...pci.config().subarray(8, 64)];
@@ -187,8 +186,7 @@ test(
   'device.power.runtime',
   'a device sleeps while nobody has it open, and is awake while somebody has',
   { covers: [], source: [ENABLE, DISABLE], devices: ['edu', ...DEVICES] },
-  ({ container, group, pci, openDevice }) => {
-    void container;
+  ({ group, pci, openDevice }) => {
     expect(eventually(() => runtimeStatus(pci) === 'suspended')).toBe(true);
     const device = openDevice(group, pci.bdf);
     expect(runtimeStatus(pci)).toBe('active');

@@ -1,4 +1,6 @@
 import {
+  PCI_COMMAND,
+  PCI_COMMAND_MEMORY,
   PCI_ROM_ADDRESS,
   VFIO_DEVICE_GET_REGION_INFO,
   VFIO_PCI_CONFIG_REGION_INDEX,
@@ -216,7 +218,10 @@ test(
   ({ device, pci }) => {
     setMemoryEnabled(device, true);
     const before = device.regionInfo(VFIO_PCI_ROM_REGION_INDEX);
-    const command = () => [pci.config().readUInt16LE(4) & 2, memoryEnabled(device)];
+    const command = () => [
+      pci.config().readUInt16LE(PCI_COMMAND) & PCI_COMMAND_MEMORY,
+      memoryEnabled(device),
+    ];
     expect(command()).toEqual([2, true]);
     setMemoryEnabled(device, false);
     expect(device.regionInfo(VFIO_PCI_ROM_REGION_INDEX)).toEqual(before);

@@ -38,8 +38,7 @@ for (const [role, method, clears] of [
     `device.reset.method.${role}.${method}`,
     `the device is reset by ${method}, keeps its configuration, and works afterwards`,
     { covers: [VFIO_DEVICE_RESET], source: RESET, device: role, peer: ['S5'] },
-    ({ pci, container, group, openDevice, defer }) => {
-      void container;
+    ({ pci, group, openDevice, defer }) => {
       expect(resetMethods(pci)).toContain(method);
       defer(setResetMethods(pci, [method]));
       const device = openDevice(group, pci.bdf);
@@ -88,8 +87,7 @@ test(
     source: `${ENABLE}: reset_works`,
     devices: ['igb', 'nvme'],
   },
-  ({ pci, container, group, openDevice, defer }) => {
-    void container;
+  ({ pci, group, openDevice, defer }) => {
     const methods = resetMethods(pci);
     defer(setResetMethods(pci, []));
     const device = openDevice(group, pci.bdf);

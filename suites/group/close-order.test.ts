@@ -1,5 +1,7 @@
 import {
   Group,
+  PCI_COMMAND,
+  PCI_COMMAND_MEMORY,
   VFIO_GROUP_FLAGS_CONTAINER_SET,
   VFIO_GROUP_FLAGS_VIABLE,
   expect,
@@ -90,7 +92,7 @@ test(
     const pages = memory({ size: 4096, kind: '4k' });
     const before = lockedMemory();
     container.mapDma({ iova: 0n, vaddr: pages.address, size: PAGE });
-    device.config.write16(4, 2);
+    device.config.write16(PCI_COMMAND, PCI_COMMAND_MEMORY);
     const { offset } = device.region(0).info;
     const address = sys.mmap(0n, 4096, 3, 1, device.fd, offset);
     expect(address).toBeGreaterThan(0n);

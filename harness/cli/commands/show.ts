@@ -31,7 +31,7 @@ export const show: CommandModule<object, ShowArguments> = {
 };
 
 /** A test's metadata as lines for people. */
-export function describeTest(test: TestMeta): string {
+function describeTest(test: TestMeta): string {
   const kernels = [
     ...(test.since ? [`since ${test.since}`] : []),
     ...(test.until ? [`until ${test.until}`] : []),

@@ -42,7 +42,7 @@ function readDatabase(): Map<string, string> {
 }
 
 /** Names by `vendor` and by `vendor:device` (pci.ids: a tab before each device, two before a subsystem). */
-export function parsePciIds(text: string): Map<string, string> {
+function parsePciIds(text: string): Map<string, string> {
   const names = new Map<string, string>();
   let vendor = '';
   for (const line of text.split('\n')) {

@@ -19,7 +19,7 @@ import { join, sep } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { SetupError } from '../../../setup/failure.mjs';
 import { projectFolder, workerBundle } from '../../../setup/paths.mjs';
-import { encodeLine, PROTOCOL_VERSION, type LastCalls } from '../../protocol/events.ts';
+import { encodeLine, PROTOCOL_VERSION, type LastCalls, type Reply } from '../../protocol/events.ts';
 import {
   BLACK_BOX_SIZE,
   createBlackBox,
@@ -31,7 +31,7 @@ import { UnsupportedError } from '../errors.ts';
 import { RISK_NAMES } from '../../protocol/risks.ts';
 import { onLines } from '../lines.ts';
 import { COUNTED_CLOCK } from '../clock.ts';
-import type { Reply, Session, SessionEnd, SessionHandlers, Target, Work } from '../target.ts';
+import type { Session, SessionEnd, SessionHandlers, Target, Work } from '../target.ts';
 import { parseWorkerLine } from '../worker-line.ts';
 import { chooseAccelerator, type Accelerator } from './accelerator.ts';
 import {

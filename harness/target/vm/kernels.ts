@@ -127,7 +127,7 @@ export async function overlayModules(
 }
 
 /** The release in the header of a bzImage (Documentation/arch/x86/boot.rst, `kernel_version`). */
-export function releaseOfImage(image: Buffer): string | undefined {
+function releaseOfImage(image: Buffer): string | undefined {
   if (image.length < 0x210 || image.toString('latin1', 0x202, 0x206) !== 'HdrS') return undefined;
   const start = image.readUInt16LE(0x20e) + 0x200;
   const text = image.toString('latin1', start, start + 256);

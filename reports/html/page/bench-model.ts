@@ -27,7 +27,7 @@ export function benchNames(benches: readonly ReportBench[]): string[] {
 }
 
 /** `4 KiB`, `2 MiB`: of a power of two, as sizes of memory are. */
-export function bytes(n: number): string {
+function bytes(n: number): string {
   const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
   const step = Math.min(Math.floor(Math.log2(Math.max(n, 1)) / 10), units.length - 1);
   return `${Number((n / 2 ** (10 * step)).toPrecision(3))} ${units[step]}`;

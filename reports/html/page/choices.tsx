@@ -26,7 +26,7 @@ export function SearchField({ label, param = 'q', input }: SearchProps) {
 }
 
 /** A choice that is made or not. */
-export function Toggle({ label, param }: { label: string; param: string }) {
+function Toggle({ label, param }: { label: string; param: string }) {
   const { route, choose } = useReport();
   return (
     <label>
