@@ -1,4 +1,4 @@
-import { Data } from './arguments.ts';
+import { Data, type Memory } from './arguments.ts';
 
 /** Every area begins at a multiple of this, as malloc() would have it. */
 const ALIGNMENT = 16;
@@ -7,7 +7,7 @@ const LIMIT = 0x7fff0000;
 
 /** A piece of the arena. Pieces never move, so that views onto them stay alive. */
 interface Chunk {
-  memory: ArrayBuffer;
+  memory: Memory;
   /** Where the chunk begins in `memory`. */
   position: number;
   size: number;
@@ -20,6 +20,18 @@ export function alignUp(value: number): number {
   return (value + ALIGNMENT - 1) & ~(ALIGNMENT - 1);
 }
 
+/** @param size a multiple of {@link ALIGNMENT} */
+export function memoryOf(size: number): Memory {
+  const words = new Int32Array(size / 4);
+  return { words, bytes: new Uint8Array(words.buffer) };
+}
+
+/** Most areas are smaller than what calling fill() costs. */
+function clear(words: Int32Array, from: number, to: number): void {
+  if (to - from > 64) words.fill(0, from, to);
+  else for (let word = from; word < to; word++) words[word] = 0;
+}
+
 /** The data of a program: it grows, and what is in it never moves. */
 export class Arena {
   #chunks: Chunk[];
@@ -27,7 +39,7 @@ export class Arena {
   #reused = false;
 
   /** @param memory whose bytes from `position` on are the arena, until it outgrows them */
-  constructor(memory: ArrayBuffer, position: number, size: number) {
+  constructor(memory: Memory, position: number, size: number) {
     this.#chunks = [{ memory, position, size, used: 0, base: 0 }];
   }
 
@@ -42,7 +54,7 @@ export class Arena {
 
   /** Whether all of it lies in this memory, from the place on that it was given. */
   isWithin(memory: ArrayBuffer): boolean {
-    return this.#chunks.length === 1 && this.#last.memory === memory;
+    return this.#chunks.length === 1 && this.#last.memory.bytes.buffer === memory;
   }
 
   /** Empties the arena and keeps its memory. */
@@ -64,9 +76,9 @@ export class Arena {
     const position = chunk.position + start;
     chunk.used = Math.min(alignUp(start + length), chunk.size);
     if (typeof init !== 'number') {
-      new Uint8Array(chunk.memory, position, length).set(init);
+      chunk.memory.bytes.set(init, position);
     } else if (this.#reused) {
-      new Uint8Array(chunk.memory, position, length).fill(0);
+      clear(chunk.memory.words, position >> 2, (position + length + 3) >> 2);
     }
     return new Data(program, chunk.base + start, length, chunk.memory, position);
   }
@@ -76,7 +88,7 @@ export class Arena {
     const size = alignUp(Math.max(length, 2 * last.size));
     const base = alignUp(last.base + last.used);
     if (base + size > LIMIT) throw new RangeError('arena beyond 2 GiB');
-    const chunk: Chunk = { memory: new ArrayBuffer(size), position: 0, size, used: 0, base };
+    const chunk: Chunk = { memory: memoryOf(size), position: 0, size, used: 0, base };
     this.#chunks.push(chunk);
     return chunk;
   }
@@ -84,7 +96,7 @@ export class Arena {
   /** Copies all of it to `position` of the target. */
   writeTo(target: Uint8Array, position: number): void {
     for (const { memory, position: from, used, base } of this.#chunks) {
-      target.set(new Uint8Array(memory, from, used), position + base);
+      target.set(memory.bytes.subarray(from, from + used), position + base);
     }
   }
 
@@ -92,15 +104,23 @@ export class Arena {
   readFrom(source: Uint8Array, position: number): void {
     for (const { memory, position: to, used, base } of this.#chunks) {
       const from = position + base;
-      new Uint8Array(memory, to, used).set(source.subarray(from, from + used));
+      memory.bytes.set(source.subarray(from, from + used), to);
     }
+  }
+
+  /** The u64 at `offset`, a multiple of 4: exact up to 2^53. */
+  u64(offset: number): number {
+    const chunk = this.#chunks.findLast(({ base }) => base <= offset) as Chunk;
+    const word = (chunk.position + offset - chunk.base) >> 2;
+    const { words } = chunk.memory;
+    return (words[word + 1]! >>> 0) * 0x100000000 + (words[word]! >>> 0);
   }
 
   /** A live view of `length` bytes at `offset` (they must lie within one area). */
   view(offset: number, length: number): Buffer {
     for (const { memory, position, used, base } of this.#chunks) {
       if (offset >= base && offset + length <= base + used) {
-        return Buffer.from(memory, position + offset - base, length);
+        return Buffer.from(memory.bytes.buffer, position + offset - base, length);
       }
     }
     throw new RangeError(`no ${length} bytes at ${offset} of the arena`);

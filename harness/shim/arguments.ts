@@ -32,20 +32,22 @@ export class Pointer {
   }
 }
 
+/** A piece of memory, in bytes and in words. */
+export interface Memory {
+  bytes: Uint8Array<ArrayBuffer>;
+  words: Int32Array<ArrayBuffer>;
+}
+
+const BITS_32 = 0x1_0000_0000;
+
 /** An area in a program's arena; as an argument it is the address of its first byte. */
 export class Data extends Pointer {
   readonly length: number;
-  readonly #memory: ArrayBuffer;
+  readonly #memory: Memory;
   readonly #position: number;
   #bytes: Buffer | null = null;
 
-  constructor(
-    program: object,
-    offset: number,
-    length: number,
-    memory: ArrayBuffer,
-    position: number,
-  ) {
+  constructor(program: object, offset: number, length: number, memory: Memory, position: number) {
     super(program, offset);
     this.length = length;
     this.#memory = memory;
@@ -54,8 +56,27 @@ export class Data extends Pointer {
 
   /** A live view: what the program will see, and after a run what it left there. */
   get bytes(): Buffer {
-    this.#bytes ??= Buffer.from(this.#memory, this.#position, this.length);
+    this.#bytes ??= Buffer.from(this.#memory.bytes.buffer, this.#position, this.length);
     return this.#bytes;
+  }
+
+  // What fuzzers write thousands of times costs no view of its own. Offsets are multiples of 4.
+
+  setU32(offset: number, value: number): void {
+    this.#memory.words[(this.#position + offset) >> 2] = value;
+  }
+
+  /** Numbers are not negative, and safe integers. */
+  setU64(offset: number, value: number | bigint): void {
+    const word = (this.#position + offset) >> 2;
+    const { words } = this.#memory;
+    if (typeof value === 'bigint') {
+      words[word] = Number(BigInt.asIntN(32, value));
+      words[word + 1] = Number(BigInt.asIntN(32, value >> 32n));
+    } else {
+      words[word] = value;
+      words[word + 1] = value / BITS_32;
+    }
   }
 
   /** The address of byte `offset` of this area (its end included). */

@@ -8,7 +8,7 @@ import type { OpName } from './opcodes.ts';
 export const BLOCK_MAGIC = 0x56434231;
 export const HEADER_SIZE = 64;
 export const OP_SIZE = 96;
-export const MAX_ARGUMENTS = 6;
+const MAX_ARGUMENTS = 6;
 /** References carry the index of an operation in 16 bits. */
 export const MAX_OPS = 0x10000;
 

@@ -138,6 +138,6 @@ export type OpName = (typeof OPCODES)[number];
 /** What `Program.syscall()` accepts: every system call, and poll. */
 export type SyscallName = (typeof SYSCALLS)[number] | 'poll';
 
-export const OPCODE: Readonly<Record<OpName, number>> = Object.fromEntries(
+export const OPCODE: ReadonlyMap<OpName, number> = new Map(
   OPCODES.map((name, number) => [name, number]),
-) as Record<OpName, number>;
+);

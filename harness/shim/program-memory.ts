@@ -1,4 +1,4 @@
-import { Arena, alignUp } from './arena.ts';
+import { Arena, alignUp, memoryOf } from './arena.ts';
 import { Ref, type Arg, type Data } from './arguments.ts';
 import {
   BLOCK_MAGIC,
@@ -6,7 +6,6 @@ import {
   HEADER_SIZE,
   KIND_ARENA,
   KIND_REFERENCE,
-  MAX_ARGUMENTS,
   MAX_OPS,
   OP,
   OP_KINDS_32,
@@ -48,11 +47,12 @@ export class ProgramMemory {
     this.#capacity = reserve.ops ?? INITIAL_OPS;
     const arena = alignUp(reserve.arena ?? INITIAL_ARENA);
     const position = HEADER_SIZE + this.#capacity * OP_SIZE;
-    this.#memory = new ArrayBuffer(position + arena);
-    this.#words = new Int32Array(this.#memory);
+    const memory = memoryOf(position + arena);
+    this.#memory = memory.bytes.buffer;
+    this.#words = memory.words;
     this.#quads = new BigUint64Array(this.#memory);
-    this.#bytes = new Uint8Array(this.#memory);
-    this.#arena = new Arena(this.#memory, position, arena);
+    this.#bytes = memory.bytes;
+    this.#arena = new Arena(memory, position, arena);
   }
 
   /** Number of operations. */
@@ -77,23 +77,33 @@ export class ProgramMemory {
 
   // --- operations -----------------------------------------------------------------------------
 
-  protected add(name: OpName, args: Arg[], flags: number): Ref {
+  /** Arguments one by one, not as an array: a fuzzer adds more operations than the kernel has time for. */
+  protected add(
+    flags: number,
+    name: OpName,
+    a: Arg = 0,
+    b: Arg = 0,
+    c: Arg = 0,
+    d?: Arg,
+    e?: Arg,
+    f?: Arg,
+  ): Ref {
     const index = this.#count;
     if (index === this.#capacity) this.#growRecords();
     this.#count = index + 1;
     const word = HEADER_WORDS_32 + index * OP_WORDS_32;
-    let kinds = 0;
-    for (let i = 0; i < MAX_ARGUMENTS; i++) {
-      const slot = word + 2 * (OP.args + i);
-      const arg = args[i];
-      if (arg === undefined) {
-        this.#words[slot] = 0;
-        this.#words[slot + 1] = 0;
-      } else {
-        kinds |= this.#encode(slot, arg) << (4 * i);
-      }
+    const slot = word + 2 * OP.args;
+    let kinds = this.#encode(slot, a);
+    kinds |= this.#encode(slot + 2, b) << 4;
+    kinds |= this.#encode(slot + 4, c) << 8;
+    if (d === undefined) {
+      for (let unused = slot + 6; unused < slot + 12; unused++) this.#words[unused] = 0;
+    } else {
+      kinds |= this.#encode(slot + 6, d) << 12;
+      kinds |= this.#encode(slot + 8, e ?? 0) << 16;
+      kinds |= this.#encode(slot + 10, f ?? 0) << 20;
     }
-    this.#words[word] = OPCODE[name] | (flags << 16);
+    this.#words[word] = OPCODE.get(name)! | (flags << 16);
     this.#words[word + OP_KINDS_32] = kinds;
     return new Ref(this, index);
   }
@@ -113,6 +123,11 @@ export class ProgramMemory {
   #encode(slot: number, arg: Arg): number {
     const words = this.#words;
     if (typeof arg === 'number') {
+      if ((arg | 0) === arg) {
+        words[slot] = arg;
+        words[slot + 1] = arg >> 31;
+        return 0;
+      }
       if (!Number.isSafeInteger(arg)) throw new RangeError(`not a safe integer: ${arg}`);
       words[slot] = arg;
       words[slot + 1] = Math.floor(arg / 0x100000000);
@@ -221,10 +236,21 @@ export class ProgramMemory {
 
   /** >= 0, or -errno; -ECANCELED if the program ended before. Use address() beyond 2^53. */
   result(ref: Ref): number {
-    const slot = 2 * this.#slot(ref, OP.result);
+    this.#slot(ref, OP.result);
+    return this.resultAt(ref.index);
+  }
+
+  /** The same of operation `index`, for those who keep the indexes of thousands. */
+  resultAt(index: number): number {
+    const slot = HEADER_WORDS_32 + index * OP_WORDS_32 + 2 * OP.result;
     const low = this.#words[slot] as number;
     const high = this.#words[slot + 1] as number;
     return high * 0x100000000 + (low >>> 0);
+  }
+
+  /** The u64 at `offset` of the arena, a multiple of 4: exact up to 2^53. */
+  arenaU64(offset: number): number {
+    return this.#arena.u64(offset);
   }
 
   /** The result as an unsigned number of 64 bits: of mmap, an address. */

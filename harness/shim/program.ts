@@ -35,30 +35,35 @@ export class Program extends ProgramMemory {
     return this;
   }
 
+  /** Operations added from now on are not timed: reading the clock twice costs as much as a short call. */
+  untimed(): this {
+    this.#flags |= FLAG_NO_START | FLAG_NO_END;
+    return this;
+  }
+
   /** Ends stopOnError(): operations added from now on may fail, and the program goes on. */
   continueOnError(): this {
     this.#flags &= ~FLAG_STOP;
     return this;
   }
 
-  syscall(name: SyscallName, ...args: Arg[]): Ref {
-    if (args.length > 6) throw new RangeError(`${name} with ${args.length} arguments`);
-    return this.#operation(name, args);
+  syscall(name: SyscallName, a: Arg = 0, b: Arg = 0, c: Arg = 0, d?: Arg, e?: Arg, f?: Arg): Ref {
+    return this.#operation(name, a, b, c, d, e, f);
   }
 
   /** One guarded read of exactly this width. Result 0, -EFAULT (SIGSEGV) or -EIO (SIGBUS). */
   load(width: Width, address: Arg): Ref {
-    return this.#operation('load', [width, address]);
+    return this.#operation('load', width, address);
   }
 
   /** One guarded write of exactly this width; results as for load(). */
   store(width: Width, address: Arg, value: Arg): Ref {
-    return this.#operation('store', [width, address, value]);
+    return this.#operation('store', width, address, value);
   }
 
   /** Copies bytes; guarded, results as for load(). After a fault a part may have been copied. */
   copy(destination: Arg, source: Arg, length: Arg): Ref {
-    return this.#operation('copy', [destination, source, length]);
+    return this.#operation('copy', destination, source, length);
   }
 
   /**
@@ -66,12 +71,12 @@ export class Program extends ProgramMemory {
    * Guarded, results as for load().
    */
   fill(address: Arg, length: Arg, seed: Arg, phase: Arg = 0): Ref {
-    return this.#operation('fill', [address, length, seed, phase]);
+    return this.#operation('fill', address, length, seed, phase);
   }
 
   /** Compares memory with what fill() writes: 0, or 1 + the offset of the first difference. */
   verify(address: Arg, length: Arg, seed: Arg, phase: Arg = 0): Ref {
-    return this.#operation('verify', [address, length, seed, phase]);
+    return this.#operation('verify', address, length, seed, phase);
   }
 
   /**
@@ -79,7 +84,7 @@ export class Program extends ProgramMemory {
    * value(ref) is what was read last.
    */
   wait(width: Width, address: Arg, mask: Arg, value: Arg, timeoutNs: Arg): Ref {
-    return this.#operation('wait', [width, address, mask, value, timeoutNs]);
+    return this.#operation('wait', width, address, mask, value, timeoutNs);
   }
 
   /**
@@ -92,8 +97,8 @@ export class Program extends ProgramMemory {
     if (from.program !== this) throw new TypeError('a reference to another program');
     if (!(count >= 1)) throw new RangeError(`repeat ${count} times`);
     return samples === undefined
-      ? this.#operation('repeat', [from.index, count])
-      : this.#operation('repeat', [from.index, count, samples, Math.floor(samples.length / 8)]);
+      ? this.#operation('repeat', from.index, count)
+      : this.#operation('repeat', from.index, count, samples, Math.floor(samples.length / 8));
   }
 
   /**
@@ -104,12 +109,13 @@ export class Program extends ProgramMemory {
   sample(first: Ref, last: Ref, samples: Data): Ref {
     if (first.program !== this || last.program !== this)
       throw new TypeError('a reference to another program');
-    return this.#operation('sample', [
+    return this.#operation(
+      'sample',
       first.index,
       last.index,
       samples,
       Math.floor(samples.length / SAMPLE_SIZE),
-    ]);
+    );
   }
 
   /**
@@ -132,7 +138,7 @@ export class Program extends ProgramMemory {
    * operations in the body can be read afterwards (if the child was waited for).
    */
   fork(body: () => void): Ref {
-    const fork = this.#operation('fork', [0]);
+    const fork = this.#operation('fork');
     body();
     this.setFirstArgument(fork.index, this.length - fork.index - 1);
     return fork;
@@ -140,26 +146,26 @@ export class Program extends ProgramMemory {
 
   /** Keeps the processor busy for this long. */
   spin(ns: Arg): Ref {
-    return this.#operation('spin', [ns]);
+    return this.#operation('spin', ns);
   }
 
   /** The processor's hint for spin loops (PAUSE, YIELD). */
   yield(): Ref {
-    return this.#operation('yield', []);
+    return this.#operation('yield');
   }
 
   /** CLOCK_MONOTONIC in ns, as the result. */
   clock(): Ref {
-    return this.#operation('clock', []);
+    return this.#operation('clock');
   }
 
   /** `value` rounded up to a multiple of `alignment` (a power of two); -errno is passed through. */
   align(value: Arg, alignment: Arg): Ref {
-    return this.#operation('align', [value, alignment]);
+    return this.#operation('align', value, alignment);
   }
 
-  #operation(name: OpName, args: Arg[]): Ref {
-    return this.add(name, args, this.#flags);
+  #operation(name: OpName, a?: Arg, b?: Arg, c?: Arg, d?: Arg, e?: Arg, f?: Arg): Ref {
+    return this.add(this.#flags, name, a, b, c, d, e, f);
   }
 
   /** Executes the program in this process and thread. */
