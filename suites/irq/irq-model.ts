@@ -61,8 +61,8 @@ export class IrqModel {
   /** The index that is enabled: of INTx, MSI and MSI-X one at most. */
   enabled: number | null = null;
   isMasked = false;
-  /** Whether an eventfd unmasks INTx. */
-  hasUnmask = false;
+  /** The eventfd that unmasks INTx. */
+  #unmask: number | null = null;
   readonly vectors = new Map<number, number>();
   /** By eventfd. */
   readonly counts: number[];
@@ -111,7 +111,13 @@ export class IrqModel {
     this.enabled = null;
     this.vectors.clear();
     this.isMasked = false;
-    this.hasUnmask = false;
+    this.#removeUnmask();
+  }
+
+  /** virqfd_shutdown(): whoever leaves an eventfd's wait queue takes its count along. */
+  #removeUnmask(): void {
+    if (this.#unmask !== null) this.counts[this.#unmask] = 0;
+    this.#unmask = null;
   }
 
   #setIntx(call: SetIrqsCall): number {
@@ -154,15 +160,15 @@ export class IrqModel {
       if (isMask) return -ERRNO.ENOTTY;
       const target = targets[0]!;
       if (target === 'none' || target === 'negative') {
-        this.hasUnmask = false;
+        this.#removeUnmask();
         return 0;
       }
       const refusal = refusalOf(target);
       if (refusal !== 0) return refusal;
-      if (this.hasUnmask) return -ERRNO.EBUSY;
-      this.hasUnmask = true;
+      if (this.#unmask !== null) return -ERRNO.EBUSY;
+      this.#unmask = target as number;
       // vfio_virqfd_enable(): a signal that is there already counts.
-      if (this.counts[target as number]! > 0) this.isMasked = false;
+      if (this.counts[this.#unmask]! > 0) this.isMasked = false;
       return 0;
     }
     if (flags & VFIO_IRQ_SET_DATA_NONE || bools[0]) this.isMasked = isMask;
@@ -237,7 +243,7 @@ export class IrqModel {
 
   /** The unmask eventfd is signalled: INTx takes the count and unmasks. */
   signalUnmask(eventfd: number): void {
-    if (this.hasUnmask) {
+    if (this.#unmask === eventfd) {
       this.counts[eventfd] = 0;
       this.isMasked = false;
     } else {
