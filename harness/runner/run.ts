@@ -1,7 +1,4 @@
-import { join } from 'node:path';
 import {
-  Journal,
-  JOURNAL_FILE,
   plannedTests,
   type JournalEvent,
   type JournalLine,
@@ -10,8 +7,9 @@ import {
 import { Reducer } from '../../reports/reduce.ts';
 import { writeReports } from '../../reports/results-directory.ts';
 import { isBad, type RunResults, type TestResult } from '../../reports/results.ts';
-import { SetupError, UsageError } from '../target/errors.ts';
+import { UsageError } from '../target/errors.ts';
 import { BOOT_ID, type Target } from '../target/target.ts';
+import { RunJournal } from './run-journal.ts';
 import { supervise, type RunEnd } from './supervise.ts';
 
 export interface RunOptions {
@@ -90,23 +88,12 @@ async function record(
   open: (take: (event: JournalEvent) => void) => void,
 ): Promise<RunResults> {
   const { targets, directory } = options;
-  const journal = new Journal(join(directory, JOURNAL_FILE));
   const enough = new AbortController();
+  const journal = new RunJournal(directory, 'run', enough);
   let failures = 0;
-  let lost: SetupError | undefined;
   const take = (event: JournalEvent, lane = 0): void => {
-    if (lost) return;
-    let line: JournalLine;
-    try {
-      line = journal.append(event, new Date(), lane);
-    } catch (error) {
-      lost = new SetupError(
-        `nothing more can be written to ${directory}: ${(error as Error).message}`,
-        `what is there is whole: make room, then \`vfio-conformance run --resume ${directory}\``,
-      );
-      enough.abort();
-      return;
-    }
+    const line = journal.append(event, lane);
+    if (!line) return;
     const finished = reducer.apply(line);
     options.show(line, finished);
     if (finished && isBad(finished.status) && ++failures === options.bail) enough.abort();
@@ -139,10 +126,9 @@ async function record(
   } finally {
     take({ type: 'run-end', ...end });
     journal.close();
-    // Where the disk is full there is no room for reports either; --resume makes them.
-    if (!lost) await writeReports(directory);
+    if (!journal.lost) await writeReports(directory);
   }
-  if (lost) throw lost;
+  if (journal.lost) throw journal.lost;
   return reducer.results();
 }
 

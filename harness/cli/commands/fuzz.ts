@@ -4,7 +4,6 @@ import { release } from 'node:os';
 import { join } from 'node:path';
 import type { Argv, CommandModule, InferredOptionTypes, Options } from 'yargs';
 import {
-  Journal,
   JOURNAL_FILE,
   mendJournal,
   readJournal,
@@ -23,6 +22,7 @@ import { renderSummary } from '../../../reports/terminal/summary.ts';
 import type { TestMeta } from '../../protocol/test.ts';
 import type { FuzzSlice } from '../../protocol/fuzz.ts';
 import { campaign } from '../../runner/fuzz.ts';
+import { RunJournal } from '../../runner/run-journal.ts';
 import { parseTime, planSlices, replaySlice } from '../../runner/fuzz-plan.ts';
 import { selectTests } from '../../runner/select.ts';
 import { parseShard } from '../../runner/shard.ts';
@@ -102,9 +102,12 @@ export const fuzz: CommandModule<object, FuzzArguments> = {
       reducer.apply(line);
       progress.apply(line);
     }
-    const journal = new Journal(join(directory, JOURNAL_FILE));
+    const full = new AbortController();
+    const journal = new RunJournal(directory, 'fuzz', full);
     const record = (event: JournalEvent, lane = 0): void => {
-      const finding = reducer.apply(journal.append(event, new Date(), lane));
+      const line = journal.append(event, lane);
+      if (!line) return;
+      const finding = reducer.apply(line);
       progress.apply(event);
       if (finding?.failure) say(`FOUND ${finding.id}: ${finding.failure.message}`);
     };
@@ -122,11 +125,12 @@ export const fuzz: CommandModule<object, FuzzArguments> = {
           maxDeaths: args['max-deaths'],
           record,
           progress: (event) => progress.apply(event),
-          signal: signals.signal,
+          signal: AbortSignal.any([signals.signal, full.signal]),
         });
         record({ type: 'run-end', ...end });
       });
       journal.close();
+      if (journal.lost) throw journal.lost;
       const functions = progress.functions();
       if (functions !== '') writeFileSync(join(directory, 'functions.txt'), functions);
       const results = await writeReports(directory);
