@@ -1,6 +1,7 @@
 import type { Program } from '../shim/index.ts';
 import { type Data, type Ref } from '../shim/index.ts';
 import { errnoName } from '../abi/errno.ts';
+import { Expectations } from './expectations.ts';
 
 /** Where the kernel did otherwise than the model said. */
 export interface Difference {
@@ -14,7 +15,11 @@ export interface Difference {
 /** What {@link Batch.check} returns: null if all is as it must be. */
 export type Check = () => Omit<Difference, 'operation'> | null;
 
-const BIG_32 = 0x1_0000_0000;
+/** A {@link Check}, and the operation that it belongs to. */
+interface Checked {
+  check: Check;
+  operation: number;
+}
 
 /**
  * A fuzz program on its way through the shim: all of its calls in one {@link Program}, and beside
@@ -25,23 +30,27 @@ export class Batch {
   readonly program: Program;
   /** The operation that is being issued. */
   operation = 0;
-  readonly #refs: Ref[] = [];
-  readonly #results: number[] = [];
-  readonly #resultOf: number[] = [];
-  readonly #words: { data: Data; offset: number; expected: number }[] = [];
-  readonly #wordOf: number[] = [];
-  readonly #checks: Check[] = [];
-  readonly #checkOf: number[] = [];
+  readonly #results = new Expectations();
+  readonly #words = new Expectations();
+  #checks: Checked[] = [];
 
   constructor(program: Program) {
-    this.program = program.reset();
+    this.program = program;
+  }
+
+  /** Empties the batch: refs and data of before must not be used again. */
+  reset(): this {
+    this.program.reset();
+    this.operation = 0;
+    this.#results.clear();
+    this.#words.clear();
+    this.#checks = [];
+    return this;
   }
 
   /** The call must return this: >= 0, or -errno. */
   expectResult(ref: Ref, expected: number): void {
-    this.#refs.push(ref);
-    this.#results.push(expected);
-    this.#resultOf.push(this.operation);
+    this.#results.add(ref.index, this.operation, expected);
   }
 
   /** The call must return a descriptor, whatever its number. */
@@ -55,14 +64,12 @@ export class Batch {
 
   /** The u64 at `offset` of the data must be this afterwards, a safe integer. */
   expectU64(data: Data, offset: number, expected: number): void {
-    this.#words.push({ data, offset, expected });
-    this.#wordOf.push(this.operation);
+    this.#words.add(data.offset + offset, this.operation, expected);
   }
 
   /** Anything else; called after the run, unless an earlier operation has failed. */
   check(check: Check): void {
-    this.#checks.push(check);
-    this.#checkOf.push(this.operation);
+    this.#checks.push({ check, operation: this.operation });
   }
 
   run(): void {
@@ -73,32 +80,24 @@ export class Batch {
   difference(): Difference | null {
     const { program } = this;
     let found: Difference | null = null;
-    const isEarlier = (operation: number): boolean => operation < (found?.operation ?? Infinity);
-    for (let index = 0; index < this.#refs.length; index++) {
-      const observed = program.result(this.#refs[index]!);
-      const expected = this.#results[index]!;
-      if (observed === expected) continue;
-      found = {
-        operation: this.#resultOf[index]!,
-        what: 'result',
-        expected: resultText(expected),
-        observed: resultText(observed),
-      };
-      break;
+    const result = this.#results.firstBroken(Infinity, (index) => program.resultAt(index));
+    if (result) {
+      const { operation, place, expected } = result;
+      const observed = resultText(program.resultAt(place));
+      found = { operation, what: 'result', expected: resultText(expected), observed };
     }
-    for (let index = 0; index < this.#words.length && isEarlier(this.#wordOf[index]!); index++) {
-      const { data, offset, expected } = this.#words[index]!;
-      const { bytes } = data;
-      const observed = bytes.readUInt32LE(offset) + BIG_32 * bytes.readUInt32LE(offset + 4);
-      if (observed === expected) continue;
-      const operation = this.#wordOf[index]!;
-      const what = `u64 at ${offset}`;
-      found = { operation, what, expected: hex(expected), observed: hex(observed) };
-      break;
+    const word = this.#words.firstBroken(found?.operation ?? Infinity, (place) =>
+      program.arenaU64(place),
+    );
+    if (word) {
+      const { operation, place, expected } = word;
+      const observed = hex(program.arenaU64(place));
+      found = { operation, what: 'u64 in the argument', expected: hex(expected), observed };
     }
-    for (let index = 0; index < this.#checks.length && isEarlier(this.#checkOf[index]!); index++) {
-      const broken = this.#checks[index]!();
-      if (broken) return { operation: this.#checkOf[index]!, ...broken };
+    for (const { check, operation } of this.#checks) {
+      if (operation >= (found?.operation ?? Infinity)) break;
+      const broken = check();
+      if (broken) return { operation, ...broken };
     }
     return found;
   }

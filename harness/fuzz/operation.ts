@@ -7,7 +7,7 @@ export interface Operation {
 
 /** What a kind of operation looks like: enough to generate, shrink, print and parse programs. */
 export interface Shape {
-  /** How often it is chosen, relative to the other kinds; 0: only by hand. */
+  /** How often it is chosen, relative to the other kinds, a multiple of 1/4096; 0: only by hand. */
   weight: number;
   /** Fields in the order of the values, each with the number of values it can take. */
   fields: Readonly<Record<string, number>>;

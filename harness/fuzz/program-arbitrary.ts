@@ -1,6 +1,17 @@
 import { Arbitrary, Stream, Value, type Random } from 'fast-check';
 import type { Operation, Shapes } from './operation.ts';
 
+/** Parts of a weight of 1: kinds may be as rare as that. */
+const PARTS = 4096;
+
+/** A kind that programs are made of. */
+interface Choice {
+  kind: string;
+  limits: readonly number[];
+  /** It is chosen by numbers below this, and not below that of the choice before. */
+  below: number;
+}
+
 /** How far the shrinking of a program has come: the size of the pieces that are left out next. */
 interface ShrinkContext {
   piece: number;
@@ -13,27 +24,36 @@ interface ShrinkContext {
  */
 export class ProgramArbitrary extends Arbitrary<readonly Operation[]> {
   readonly #longest: number;
-  /** Kinds as often as their weight says. */
-  readonly #deck: { kind: string; limits: number[] }[];
+  readonly #choices: readonly Choice[];
 
   /** @param longest operations in a program at most; most programs have about as many. */
   constructor(shapes: Shapes, longest: number) {
     super();
     this.#longest = longest;
-    this.#deck = Object.entries(shapes).flatMap(([kind, { weight, fields }]) =>
-      Array.from({ length: weight }, () => ({ kind, limits: Object.values(fields) })),
-    );
+    let below = 0;
+    this.#choices = Object.entries(shapes).map(([kind, { weight, fields }]) => ({
+      kind,
+      limits: Object.values(fields),
+      below: (below += PARTS * weight),
+    }));
   }
 
   generate(random: Random): Value<readonly Operation[]> {
     const next = xorshift(random.nextInt());
+    const choices = this.#choices;
+    const numbers = choices.at(-1)!.below;
     // Short programs now and then: a state that only a fresh beginning has.
     const longest = next(8) === 0 ? Math.min(16, this.#longest) : this.#longest;
     const length = 1 + Math.floor(longest / 2) + next(Math.ceil(longest / 2));
     const operations = new Array<Operation>(length);
     for (let index = 0; index < length; index++) {
-      const { kind, limits } = this.#deck[next(this.#deck.length)]!;
-      operations[index] = { kind, values: limits.map((limit) => next(limit)) };
+      const number = next(numbers);
+      let choice = 0;
+      while (choices[choice]!.below <= number) choice++;
+      const { kind, limits } = choices[choice]!;
+      const values = new Array<number>(limits.length);
+      for (let field = 0; field < limits.length; field++) values[field] = next(limits[field]!);
+      operations[index] = { kind, values };
     }
     return new Value(operations, undefined);
   }

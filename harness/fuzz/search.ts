@@ -1,6 +1,6 @@
 import * as fc from 'fast-check';
 import type { Difference } from './batch.ts';
-import { judge, type Fuzzer, type Stage } from './fuzzer.ts';
+import { judge, type Fuzzer, type JudgeHandlers, type Stage } from './fuzzer.ts';
 import type { Operation } from './operation.ts';
 import { ProgramArbitrary } from './program-arbitrary.ts';
 
@@ -52,9 +52,9 @@ export function examine<Run>(
   stage: Stage<Run>,
   index: number,
   operations: readonly Operation[],
-  onExecuted?: (milliseconds: number) => void,
+  handlers?: JudgeHandlers,
 ): Finding | null {
-  const difference = judge(fuzzer, stage, operations, onExecuted);
+  const difference = judge(fuzzer, stage, operations, handlers);
   if (!difference) return null;
   return { index, found: operations, difference, ...shrink(fuzzer, stage, operations) };
 }

@@ -124,6 +124,7 @@ function watched<Run>(stage: Stage<Run>, log: KernelLog, provoked: readonly RegE
       recorder.take();
       return stage.begin(batch);
     },
+    ...(stage.close && { close: (run) => stage.close?.(run) }),
     ...(stage.execute && { execute: (run) => stage.execute?.(run) }),
     end: (run) => {
       const difference = stage.end?.(run) ?? null;

@@ -109,8 +109,8 @@ class SliceRun {
       this.#replay = `${this.#slice.seed}:${index}`;
       const begun = performance.now();
       const operations = this.#choose(index);
-      const finding = examine(this.#fuzzer, stage, index, operations, (milliseconds) => {
-        this.executionMs += milliseconds;
+      const finding = examine(this.#fuzzer, stage, index, operations, {
+        onExecuted: (milliseconds) => (this.executionMs += milliseconds),
       });
       if (this.#coverage && this.#coverage.fresh().length > 0) this.#kept.push(operations);
       this.programs++;

@@ -11,7 +11,6 @@ import {
 } from '../../harness/testing/index.ts';
 
 export const PAGE = 4096;
-const BITS_32 = 0x1_0000_0000;
 
 const MAP = {
   size: vfio_iommu_type1_dma_map.size,
@@ -27,16 +26,6 @@ const UNMAP = {
   bytes: vfio_iommu_type1_dma_unmap.offsetof('size'),
 };
 
-/** Numbers up to 2^53 are written without a detour through bigint, which costs more than the call. */
-function putU64(bytes: Buffer, offset: number, value: number | bigint): void {
-  if (typeof value === 'bigint') {
-    bytes.writeBigUInt64LE(value, offset);
-    return;
-  }
-  bytes.writeUInt32LE(value % BITS_32, offset);
-  bytes.writeUInt32LE(Math.floor(value / BITS_32), offset + 4);
-}
-
 export const RW = VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE;
 
 /** Arguments of a map; addresses in bytes. */
@@ -51,12 +40,11 @@ export interface MapCall {
 /** Adds a VFIO_IOMMU_MAP_DMA. */
 export function addMap({ program }: Batch, fd: number, call: MapCall): Ref {
   const data = program.data(MAP.size);
-  const { bytes } = data;
-  bytes.writeUInt32LE(call.argsz ?? MAP.size, 0);
-  bytes.writeUInt32LE(call.flags ?? RW, MAP.flags);
-  putU64(bytes, MAP.vaddr, call.vaddr);
-  putU64(bytes, MAP.iova, call.iova);
-  putU64(bytes, MAP.bytes, call.size);
+  data.setU32(0, call.argsz ?? MAP.size);
+  data.setU32(MAP.flags, call.flags ?? RW);
+  data.setU64(MAP.vaddr, call.vaddr);
+  data.setU64(MAP.iova, call.iova);
+  data.setU64(MAP.bytes, call.size);
   return program.syscall('ioctl', fd, VFIO_IOMMU_MAP_DMA.request, data);
 }
 
@@ -75,11 +63,10 @@ export interface UnmapCall {
 export function addUnmap(batch: Batch, fd: number, call: UnmapCall, expected: number): Data {
   const { program } = batch;
   const data = program.data(UNMAP.size);
-  const { bytes } = data;
-  bytes.writeUInt32LE(call.argsz ?? UNMAP.size, 0);
-  bytes.writeUInt32LE(call.flags ?? 0, UNMAP.flags);
-  putU64(bytes, UNMAP.iova, call.iova);
-  putU64(bytes, UNMAP.bytes, call.size);
+  data.setU32(0, call.argsz ?? UNMAP.size);
+  data.setU32(UNMAP.flags, call.flags ?? 0);
+  data.setU64(UNMAP.iova, call.iova);
+  data.setU64(UNMAP.bytes, call.size);
   batch.expectResult(
     program.syscall('ioctl', fd, VFIO_IOMMU_UNMAP_DMA.request, data),
     Math.min(0, expected),

@@ -1,28 +1,57 @@
 import {
   ERRNO,
+  VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
   VFIO_IOMMU_DIRTY_PAGES,
+  VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
-  addGetDirtyBitmap,
-  addUnmapWithBitmap,
+  VFIO_IOMMU_UNMAP_DMA,
+  vfio_bitmap,
   vfio_iommu_type1_dirty_bitmap,
+  vfio_iommu_type1_dirty_bitmap_get,
   vfio_iommu_type1_dma_unmap,
   type Batch,
-  type BitmapOp,
-  type BitmapRequest,
+  type Data,
 } from '../../harness/testing/index.ts';
 import { PAGE } from './dma-calls.ts';
 import type { DmaModel, Range } from './dma-model.ts';
 import type { DmaRun, DmaStage } from './dma-stage.ts';
 
-/** Bytes that each bitmap is said to have: enough for every range that the fuzzer asks for. */
-const BITMAP_SIZE = 64n;
+/** Bytes of a bitmap with room for every range that the fuzzer asks for. */
+const BITMAP_SIZE = 64;
+
+const DIRTY = {
+  size: vfio_iommu_type1_dirty_bitmap.size,
+  flags: vfio_iommu_type1_dirty_bitmap.offsetof('flags'),
+  iova: vfio_iommu_type1_dirty_bitmap.size + vfio_iommu_type1_dirty_bitmap_get.offsetof('iova'),
+  bytes: vfio_iommu_type1_dirty_bitmap.size + vfio_iommu_type1_dirty_bitmap_get.offsetof('size'),
+  bitmap: vfio_iommu_type1_dirty_bitmap.size + vfio_iommu_type1_dirty_bitmap_get.offsetof('bitmap'),
+  all: vfio_iommu_type1_dirty_bitmap.size + vfio_iommu_type1_dirty_bitmap_get.size,
+};
+const UNMAP = {
+  flags: vfio_iommu_type1_dma_unmap.offsetof('flags'),
+  iova: vfio_iommu_type1_dma_unmap.offsetof('iova'),
+  bytes: vfio_iommu_type1_dma_unmap.offsetof('size'),
+  bitmap: vfio_iommu_type1_dma_unmap.tailOffset,
+  all: vfio_iommu_type1_dma_unmap.tailOffset + vfio_bitmap.size,
+};
+
+/** Adds a bitmap, and the description of it at an offset of the argument. */
+function addBitmap({ program }: Batch, argument: Data, offset: number): Data {
+  const bitmap = program.data(BITMAP_SIZE);
+  argument.setU64(offset + vfio_bitmap.offsetof('pgsize'), PAGE);
+  argument.setU64(offset + vfio_bitmap.offsetof('size'), BITMAP_SIZE);
+  program.store(64, argument.at(offset + vfio_bitmap.offsetof('data')), bitmap);
+  return bitmap;
+}
 
 /** Starts or stops dirty tracking; both may be done twice. v1 containers have none: EACCES. */
 export function addDirtyFlag(batch: Batch, model: DmaModel, stage: DmaStage, stop: boolean): void {
   const { program } = batch;
   const flags = stop ? VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP : VFIO_IOMMU_DIRTY_PAGES_FLAG_START;
-  const argument = program.data(vfio_iommu_type1_dirty_bitmap.encode({ flags }));
+  const argument = program.data(DIRTY.size);
+  argument.setU32(0, DIRTY.size);
+  argument.setU32(DIRTY.flags, flags);
   const { fd } = stage.container;
   const ref = program.syscall('ioctl', fd, VFIO_IOMMU_DIRTY_PAGES.request, argument);
   batch.expectResult(ref, model.isV2 ? 0 : -ERRNO.EACCES);
@@ -33,39 +62,51 @@ export function addDirtyFlag(batch: Batch, model: DmaModel, stage: DmaStage, sto
  * Every page of a device that cannot tell is dirty as long as it is mapped (update_user_bitmap()).
  * Nothing is said about bits of other pages: see docs/findings.md.
  */
-function checkBits({ batch, model }: DmaRun, { at, pages }: Range, { read }: BitmapOp): void {
-  const mapped = model
-    .within({ at, pages })
-    .flatMap((one) => Array.from({ length: one.pages }, (_, page) => one.at + page - at));
+function checkBits({ batch, model }: DmaRun, { at, pages }: Range, bitmap: Data): void {
+  const mapped: number[] = [];
+  for (const one of model.within({ at, pages })) {
+    for (let page = 0; page < one.pages; page++) mapped.push(one.at + page - at);
+  }
+  if (mapped.length === 0) return;
   batch.check(() => {
-    const { bitmap } = read();
-    const clean = mapped.find((bit) => !((bitmap[bit >> 3]! >> (bit & 7)) & 1));
+    const { bytes } = bitmap;
+    const clean = mapped.find((bit) => !((bytes[bit >> 3]! >> (bit & 7)) & 1));
     if (clean === undefined) return null;
     return { what: `dirty bit ${clean} of the range`, expected: 'set', observed: 'clear' };
   });
 }
 
-function bitmapRequest({ stage }: DmaRun, { at, pages }: Range): BitmapRequest {
-  const size = BigInt(pages * PAGE);
-  return { iova: BigInt(stage.iova(at)), size, bitmapSize: BITMAP_SIZE };
-}
-
 /** VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP. */
 export function addDirtyBitmap(run: DmaRun, range: Range): void {
   const { batch, model, stage } = run;
-  const call = addGetDirtyBitmap(batch.program, stage.container.fd, bitmapRequest(run, range));
+  const { program } = batch;
+  const argument = program.data(DIRTY.all);
+  argument.setU32(0, DIRTY.all);
+  argument.setU32(DIRTY.flags, VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP);
+  argument.setU64(DIRTY.iova, stage.iova(range.at));
+  argument.setU64(DIRTY.bytes, range.pages * PAGE);
+  const bitmap = addBitmap(batch, argument, DIRTY.bitmap);
+  const { fd } = stage.container;
+  const ref = program.syscall('ioctl', fd, VFIO_IOMMU_DIRTY_PAGES.request, argument);
   const isAnswered = model.isTracking && model.isWhole(range);
-  batch.expectResult(call.ref, !model.isV2 ? -ERRNO.EACCES : isAnswered ? 0 : -ERRNO.EINVAL);
-  if (isAnswered) checkBits(run, range, call);
+  batch.expectResult(ref, !model.isV2 ? -ERRNO.EACCES : isAnswered ? 0 : -ERRNO.EINVAL);
+  if (isAnswered) checkBits(run, range, bitmap);
 }
 
 /** An unmap with VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP. */
 export function addUnmapTellingDirty(run: DmaRun, range: Range): void {
   const { batch, model, stage } = run;
-  const call = addUnmapWithBitmap(batch.program, stage.container.fd, bitmapRequest(run, range));
-  if (model.isTracking && model.isWhole(range)) checkBits(run, range, call);
+  const { program } = batch;
+  const argument = program.data(UNMAP.all);
+  argument.setU32(0, UNMAP.all);
+  argument.setU32(UNMAP.flags, VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP);
+  argument.setU64(UNMAP.iova, stage.iova(range.at));
+  argument.setU64(UNMAP.bytes, range.pages * PAGE);
+  const bitmap = addBitmap(batch, argument, UNMAP.bitmap);
+  const { fd } = stage.container;
+  const ref = program.syscall('ioctl', fd, VFIO_IOMMU_UNMAP_DMA.request, argument);
+  if (model.isTracking && model.isWhole(range)) checkBits(run, range, bitmap);
   const unmapped = model.isTracking ? model.unmap(range) : -ERRNO.EINVAL;
-  batch.expectResult(call.ref, Math.min(0, unmapped));
-  const size = vfio_iommu_type1_dma_unmap.offsetof('size');
-  if (unmapped >= 0) batch.expectU64(call.argument, size, unmapped * PAGE);
+  batch.expectResult(ref, Math.min(0, unmapped));
+  if (unmapped >= 0) batch.expectU64(argument, UNMAP.bytes, unmapped * PAGE);
 }

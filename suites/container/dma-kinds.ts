@@ -9,10 +9,11 @@ import {
   VFIO_IOMMU_GET_INFO,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL,
+  vfio_info_cap_header,
   vfio_iommu_type1_info,
-  walkCapabilities,
   type Kind,
 } from '../../harness/testing/index.ts';
+import { CHILDREN, addChild } from './dma-fork.ts';
 import { PAGE, RW, addMap, addUnmap, type MapCall, type UnmapCall } from './dma-calls.ts';
 import { addDirtyBitmap, addDirtyFlag, addUnmapTellingDirty } from './dma-dirty-calls.ts';
 import { EVERYTHING, WINDOW, WRAPS, type Protection, type Range } from './dma-model.ts';
@@ -24,10 +25,16 @@ const ALMOST_ALL = TOP - BigInt(PAGE);
 const DIRECTIONS = [RW, VFIO_DMA_MAP_FLAG_READ, VFIO_DMA_MAP_FLAG_WRITE];
 const PROTECTIONS: readonly Protection[] = ['write', 'read', 'none'];
 const INFO_SIZE = 256;
+/** A fork, and the copying of pages that follows it, takes as long as thousands of other operations. */
+const RARELY = 1 / 1024;
+const CAPABILITY = {
+  size: vfio_info_cap_header.size,
+  next: vfio_info_cap_header.offsetof('next'),
+};
 
 /** The range of an existing mapping, or something close to it; any range if there is no mapping. */
 function rangeNear({ model }: DmaRun, which: number, shape: number): Range {
-  const mappings = [...model.mappings];
+  const { mappings } = model;
   const mapped = mappings[which % Math.max(1, mappings.length)];
   if (!mapped) return { at: which, pages: 1 + shape };
   const { at, pages } = mapped;
@@ -45,8 +52,14 @@ function rangeNear({ model }: DmaRun, which: number, shape: number): Range {
   }
 }
 
-function bytesOf({ stage }: DmaRun, { at, pages }: Range): { iova: number; size: number } {
-  return { iova: stage.iova(at), size: pages * PAGE };
+/** The arguments of an unmap of a range. */
+function unmapOf({ stage }: DmaRun, { at, pages }: Range, flags = 0): UnmapCall {
+  return { iova: stage.iova(at), size: pages * PAGE, flags };
+}
+
+/** The arguments of a map: `pages` from page `at` of the window on, to the memory from `from` on. */
+function mapOf({ stage }: DmaRun, at: number, pages: number, from: number, flags = RW): MapCall {
+  return { iova: stage.iova(at), size: pages * PAGE, vaddr: stage.vaddr(from), flags };
 }
 
 /** A map that is refused: what is wrong with it, and the errno; null leaves the verdict to the model. */
@@ -100,6 +113,20 @@ const ODD_UNMAPS: readonly ((good: UnmapCall) => { call: UnmapCall; errno: numbe
   (good) => ({ call: { ...good, size: ALMOST_ALL }, errno: -WRAPS }),
 ];
 
+/** What the capability DMA_AVAIL says; undefined without it. */
+function dmaAvailOf(info: Buffer): number | undefined {
+  let at = info.readUInt32LE(vfio_iommu_type1_info.offsetof('cap_offset'));
+  // A chain that is no chain ends too: it has room for so many headers and no more.
+  for (let left = INFO_SIZE / CAPABILITY.size; left > 0 && at > 0; left--) {
+    if (at + CAPABILITY.size > INFO_SIZE) return undefined;
+    if (info.readUInt16LE(at) === VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL) {
+      return info.readUInt32LE(at + CAPABILITY.size);
+    }
+    at = info.readUInt32LE(at + CAPABILITY.next);
+  }
+  return undefined;
+}
+
 /** The operations of the DMA fuzzers. */
 export const DMA_KINDS: Readonly<Record<string, Kind<DmaRun>>> = {
   map: {
@@ -111,8 +138,7 @@ export const DMA_KINDS: Readonly<Record<string, Kind<DmaRun>>> = {
       const pages = Math.min(1 + more, WINDOW - at);
       const read = (flags & VFIO_DMA_MAP_FLAG_READ) !== 0;
       const write = (flags & VFIO_DMA_MAP_FLAG_WRITE) !== 0;
-      const call = { ...bytesOf(run, { at, pages }), vaddr: stage.vaddr(from), flags };
-      const ref = addMap(batch, stage.container.fd, call);
+      const ref = addMap(batch, stage.container.fd, mapOf(run, at, pages, from, flags));
       batch.expectResult(ref, model.map({ at, pages, from, read, write }));
     },
   },
@@ -121,7 +147,7 @@ export const DMA_KINDS: Readonly<Record<string, Kind<DmaRun>>> = {
     fields: { at: WINDOW, from: WINDOW, oddity: ODD_MAPS.length },
     issue(run, at = 0, from = 0, oddity = 0) {
       const { batch, model, stage } = run;
-      const good = { ...bytesOf(run, { at, pages: 1 }), vaddr: stage.vaddr(from) };
+      const good = mapOf(run, at, 1, from);
       const { call, errno } = ODD_MAPS[oddity]!(run, good);
       const expected =
         errno === null ? model.map({ at, pages: 1, from, read: true, write: true }) : -errno;
@@ -133,7 +159,7 @@ export const DMA_KINDS: Readonly<Record<string, Kind<DmaRun>>> = {
     fields: { at: WINDOW, address: BAD_ADDRESSES.length },
     issue(run, at = 0, address = 0) {
       const { batch, model, stage } = run;
-      const call = { ...bytesOf(run, { at, pages: 1 }), vaddr: BAD_ADDRESSES[address]! };
+      const call = { ...mapOf(run, at, 1, 0), vaddr: BAD_ADDRESSES[address]! };
       const ref = addMap(batch, stage.container.fd, call);
       batch.expectResult(ref, model.refusal(at, 1) ?? -ERRNO.EFAULT);
     },
@@ -153,7 +179,7 @@ export const DMA_KINDS: Readonly<Record<string, Kind<DmaRun>>> = {
     issue(run, which = 0, shape = 0) {
       const range = rangeNear(run, which, shape);
       const expected = run.model.unmap(range);
-      addUnmap(run.batch, run.stage.container.fd, bytesOf(run, range), expected);
+      addUnmap(run.batch, run.stage.container.fd, unmapOf(run, range), expected);
     },
   },
   'unmap-range': {
@@ -162,14 +188,14 @@ export const DMA_KINDS: Readonly<Record<string, Kind<DmaRun>>> = {
     issue(run, at = 0, more = 0) {
       const range = { at, pages: 1 + more };
       const expected = run.model.unmap(range);
-      addUnmap(run.batch, run.stage.container.fd, bytesOf(run, range), expected);
+      addUnmap(run.batch, run.stage.container.fd, unmapOf(run, range), expected);
     },
   },
   'unmap-odd': {
     weight: 3,
     fields: { which: WINDOW, oddity: ODD_UNMAPS.length },
     issue(run, which = 0, oddity = 0) {
-      const good = bytesOf(run, rangeNear(run, which, 0));
+      const good = unmapOf(run, rangeNear(run, which, 0));
       const { call, errno } = ODD_UNMAPS[oddity]!(good);
       addUnmap(run.batch, run.stage.container.fd, call, -errno);
     },
@@ -188,7 +214,7 @@ export const DMA_KINDS: Readonly<Record<string, Kind<DmaRun>>> = {
     fields: { which: WINDOW, shape: 8 },
     issue(run, which = 0, shape = 0) {
       const range = rangeNear(run, which, shape);
-      const call = { ...bytesOf(run, range), flags: VFIO_DMA_UNMAP_FLAG_VADDR };
+      const call = unmapOf(run, range, VFIO_DMA_UNMAP_FLAG_VADDR);
       addUnmap(run.batch, run.stage.container.fd, call, run.model.takeVaddr(range));
     },
   },
@@ -206,8 +232,7 @@ export const DMA_KINDS: Readonly<Record<string, Kind<DmaRun>>> = {
     fields: { which: WINDOW, shape: 8, from: WINDOW },
     issue(run, which = 0, shape = 0, from = 0) {
       const range = rangeNear(run, which, shape);
-      const vaddr = run.stage.vaddr(from);
-      const call = { ...bytesOf(run, range), vaddr, flags: VFIO_DMA_MAP_FLAG_VADDR };
+      const call = mapOf(run, range.at, range.pages, from, VFIO_DMA_MAP_FLAG_VADDR);
       const ref = addMap(run.batch, run.stage.container.fd, call);
       run.batch.expectResult(ref, run.model.giveVaddr(range));
     },
@@ -236,12 +261,18 @@ export const DMA_KINDS: Readonly<Record<string, Kind<DmaRun>>> = {
     issue: (run, page = 0, protection = 0) =>
       run.stage.protect(run, page, PROTECTIONS[protection]!),
   },
+  fork: {
+    weight: RARELY,
+    fields: { child: CHILDREN, which: WINDOW, shape: 8 },
+    issue: (run, child = 0, which = 0, shape = 0) =>
+      addChild(run, child, rangeNear(run, which, shape)),
+  },
   info: {
     weight: 1,
     fields: {},
     issue({ batch, model, stage }) {
       const argument = batch.program.data(INFO_SIZE);
-      argument.bytes.writeUInt32LE(INFO_SIZE, 0);
+      argument.setU32(0, INFO_SIZE);
       const { fd } = stage.container;
       batch.expectResult(
         batch.program.syscall('ioctl', fd, VFIO_IOMMU_GET_INFO.request, argument),
@@ -249,10 +280,7 @@ export const DMA_KINDS: Readonly<Record<string, Kind<DmaRun>>> = {
       );
       const { available } = model;
       batch.check(() => {
-        const { cap_offset } = vfio_iommu_type1_info.decode(argument.bytes);
-        const chain = walkCapabilities(argument.bytes, cap_offset, vfio_iommu_type1_info.size);
-        const found = chain.find(({ id }) => id === VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL);
-        const observed = found?.bytes.readUInt32LE(8);
+        const observed = dmaAvailOf(argument.bytes);
         if (observed === available) return null;
         return { what: 'DMA_AVAIL', expected: String(available), observed: String(observed) };
       });

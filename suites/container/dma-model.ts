@@ -11,6 +11,8 @@ export interface Mapped {
   /** First page of the memory that the device sees there. */
   from: number;
   readable: boolean;
+  /** Whether its memory is locked in this process's name, not in that of a child. */
+  isOwn: boolean;
   /** Whether the vaddr was taken away with VFIO_DMA_UNMAP_FLAG_VADDR. */
   vaddrInvalid: boolean;
 }
@@ -47,7 +49,8 @@ export class DmaModel {
   isTracking = false;
   readonly #protections: Protection[];
   readonly #owners: (Mapped | undefined)[] = new Array<undefined>(WINDOW);
-  readonly #mappings = new Set<Mapped>();
+  /** As old as they come: programs name them by their age. */
+  readonly #mappings: Mapped[] = [];
   readonly #former: (number | undefined)[] = new Array<undefined>(WINDOW);
 
   constructor(isV2: boolean, limit: number, protections: Protection[]) {
@@ -56,19 +59,19 @@ export class DmaModel {
     this.#protections = protections;
   }
 
-  get mappings(): ReadonlySet<Mapped> {
+  get mappings(): readonly Mapped[] {
     return this.#mappings;
   }
 
   /** Mappings that may still be made. */
   get available(): number {
-    return this.limit - this.#mappings.size;
+    return this.limit - this.#mappings.length;
   }
 
   /** Each mapping counts its pages, also a page that another one has. */
   get lockedPages(): number {
     let sum = 0;
-    for (const { pages } of this.#mappings) sum += pages;
+    for (const { pages, isOwn } of this.#mappings) sum += isOwn ? pages : 0;
     return sum;
   }
 
@@ -84,12 +87,14 @@ export class DmaModel {
 
   /** The mappings that a range touches, in the order of their IOVAs. */
   within({ at, pages }: Range): Mapped[] {
-    const found = new Set<Mapped>();
-    for (let page = Math.max(0, at); page < Math.min(WINDOW, at + pages); page++) {
+    const found: Mapped[] = [];
+    const end = Math.min(WINDOW, at + pages);
+    for (let page = Math.max(0, at); page < end;) {
       const owner = this.#owners[page];
-      if (owner) found.add(owner);
+      if (owner) found.push(owner);
+      page = owner ? owner.at + owner.pages : page + 1;
     }
-    return [...found];
+    return found;
   }
 
   protect(page: number, protection: Protection): void {
@@ -103,7 +108,7 @@ export class DmaModel {
   }
 
   /** vfio_dma_do_map() of an aligned request within the window. */
-  map({ at, pages, from, read, write }: MapRequest): number {
+  map({ at, pages, from, read, write }: MapRequest, isOwn = true): number {
     const refusal = this.refusal(at, pages);
     if (refusal !== null) return refusal;
     for (let page = from; page < from + pages; page++) {
@@ -111,8 +116,8 @@ export class DmaModel {
       // vaddr_get_pfns(): FOLL_WRITE if the device may write.
       if (protection === 'none' || (write && protection === 'read')) return -ERRNO.EFAULT;
     }
-    const mapped = { at, pages, from, readable: read, vaddrInvalid: false };
-    this.#mappings.add(mapped);
+    const mapped = { at, pages, from, readable: read, isOwn, vaddrInvalid: false };
+    this.#mappings.push(mapped);
     for (let page = at; page < at + pages; page++) this.#owners[page] = mapped;
     return 0;
   }
@@ -125,6 +130,8 @@ export class DmaModel {
       return -ERRNO.EINVAL;
     }
     found.vaddrInvalid = false;
+    // vfio_change_dma_owner()
+    found.isOwn = true;
     return 0;
   }
 
@@ -151,7 +158,7 @@ export class DmaModel {
     let pages = 0;
     for (const mapped of visited) {
       pages += mapped.pages;
-      this.#mappings.delete(mapped);
+      this.#mappings.splice(this.#mappings.indexOf(mapped), 1);
       for (let page = mapped.at; page < mapped.at + mapped.pages; page++) {
         this.#owners[page] = undefined;
         this.#former[page] = mapped.readable ? mapped.from + page - mapped.at : undefined;

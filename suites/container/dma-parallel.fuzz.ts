@@ -53,13 +53,13 @@ class ParallelStage implements Stage<ParallelRun> {
   readonly container: Container;
   readonly #memory: DmaMemory;
   readonly #limit: number;
-  readonly #programs: Program[];
+  readonly #others: Batch[];
 
   constructor({ container, memory }: TestContext) {
     this.container = container;
     this.#limit = container.dmaAvail() ?? 65535;
     this.#memory = memory({ size: OWN * PAGE, kind: 'memfd' });
-    this.#programs = Array.from({ length: THREADS - 1 }, () => new Program());
+    this.#others = Array.from({ length: THREADS - 1 }, () => new Batch(new Program()));
   }
 
   iova(page: number): number {
@@ -73,7 +73,7 @@ class ParallelStage implements Stage<ParallelRun> {
   begin(batch: Batch): ParallelRun {
     this.#unmapAll();
     const protections = Array.from({ length: OWN }, (): Protection => 'write');
-    const threads = [batch, ...this.#programs.map((program) => new Batch(program))].map((own) => ({
+    const threads = [batch, ...this.#others.map((other) => other.reset())].map((own) => ({
       batch: own,
       model: new DmaModel(true, this.#limit, [...protections]),
     }));

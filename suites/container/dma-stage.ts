@@ -32,7 +32,7 @@ import {
   type TestContext,
 } from '../../harness/testing/index.ts';
 import { PAGE } from './dma-calls.ts';
-import { DmaModel, WINDOW, type Protection } from './dma-model.ts';
+import { DmaModel, WINDOW, type Protection, type Range } from './dma-model.ts';
 
 /** Few enough that programs meet the limit now and then. */
 const ENTRY_LIMIT = 24;
@@ -41,6 +41,8 @@ const ADDRESSES = 2 * WINDOW;
 /** IOVA of the window; around it is room for ranges that begin before and end behind. */
 const BASE = 0x1000_0000;
 const STATUS_SIZE = 2048;
+/** Length of what stands before the number in /proc/self/status. */
+const LABEL = '\nVmLck:'.length;
 const CONTENT = 0x64_6d_61;
 /** Mappings that the probe needs for itself. */
 const PROBE_MAPPINGS = 2;
@@ -105,6 +107,11 @@ export class DmaStage implements Stage<DmaRun> {
     return this.#address + page * PAGE;
   }
 
+  /** Where a range of the window begins, and its size in bytes. */
+  bytesOf({ at, pages }: Range): { iova: number; size: number } {
+    return { iova: this.iova(at), size: pages * PAGE };
+  }
+
   /** KiB of locked memory that a model stands for. */
   lockedKiB(model: DmaModel): number {
     return this.#lockedBefore + (model.lockedPages * PAGE) / 1024;
@@ -114,7 +121,13 @@ export class DmaStage implements Stage<DmaRun> {
   addLockedMemory({ program }: Batch): () => number {
     const text = program.data(STATUS_SIZE);
     program.syscall('pread', this.#status, text, STATUS_SIZE, 0);
-    return () => Number(/^VmLck:\s+(\d+) kB/m.exec(text.bytes.toString('latin1'))?.[1]);
+    return () => {
+      const { bytes } = text;
+      const at = bytes.indexOf('\nVmLck:');
+      return Number(
+        /^\s*(\d+) kB/.exec(bytes.toString('latin1', at + LABEL, at + LABEL + 32))?.[1],
+      );
+    };
   }
 
   begin(batch: Batch): DmaRun {
@@ -141,6 +154,11 @@ export class DmaStage implements Stage<DmaRun> {
     return { batch, model, stage: this };
   }
 
+  /** Takes all of the memory away from the process that executes it. */
+  addNoMemory(batch: Batch): void {
+    batch.expectResult(batch.program.syscall('munmap', this.#address, ADDRESSES * PAGE), 0);
+  }
+
   /** Changes what the process may do with pages of its memory, with a new area in place of the old. */
   protect({ batch, model }: DmaRun, page: number, protection: Protection): void {
     model.protect(page, protection);
@@ -162,7 +180,7 @@ export class DmaStage implements Stage<DmaRun> {
   /** The device sees what is mapped, and nothing else. */
   end({ model }: DmaRun): ReturnType<NonNullable<Stage<DmaRun>['end']>> {
     if (!this.#probe) return null;
-    for (const { at, pages } of [...model.mappings].slice(0, PROBE_MAPPINGS)) {
+    for (const { at, pages } of model.mappings.slice(0, PROBE_MAPPINGS)) {
       model.unmap({ at, pages });
       const range = { iova: BigInt(this.iova(at)), size: BigInt(pages * PAGE) };
       this.container.unmapDma(range);
