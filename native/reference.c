@@ -1,22 +1,28 @@
 /*
- * The benchmarks' reference: measures operations of VFIO as a plain C program does, with nothing of
- * the shim, and prints each latency in ns. `vfio-conformance bench` runs it between its own rounds.
+ * The benchmarks' reference: measures operations of VFIO as a plain C program does, without the
+ * executor, and prints each latency in ns. `vfio-conformance bench` runs it between its own rounds.
  *
  *	vc-reference COUNT get-info			fd 3: container
  *	vc-reference COUNT map-dma SIZE 4k|thp|fd	fd 3: container, fd 4: the memory, if it is fd's
  *	vc-reference COUNT msi-loopback			fd 3: device, fd 4: eventfd
+ *	vc-reference COUNT replay OPERATIONS		fd 0: a block, which knows its descriptors
+ *
+ * The latency of a replay is that of the whole block, divided by the number of operations.
  */
 #define _GNU_SOURCE
 #include <linux/vfio.h>
 #include <pthread.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "clock.h"
+#include "replay.h"
 
 #define IOVA 0x40000000
 #define ALIGNMENT (2u << 20)
@@ -27,14 +33,6 @@ static void die(const char *what)
 {
 	perror(what);
 	exit(1);
-}
-
-static uint64_t now(void)
-{
-	struct timespec time;
-
-	clock_gettime(CLOCK_MONOTONIC, &time);
-	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
 }
 
 static void *sleep_for_ever(void *argument)
@@ -66,9 +64,9 @@ static void become_large(void)
 static uint64_t get_info(void)
 {
 	struct vfio_iommu_type1_info info = { .argsz = sizeof info };
-	uint64_t start = now();
+	uint64_t start = vc_now();
 	int result = ioctl(3, VFIO_IOMMU_GET_INFO, &info);
-	uint64_t end = now();
+	uint64_t end = vc_now();
 
 	if (result)
 		die("VFIO_IOMMU_GET_INFO");
@@ -105,9 +103,9 @@ static uint64_t map_dma(const char *memory, size_t size)
 		.iova = IOVA,
 		.size = size,
 	};
-	uint64_t start = now();
+	uint64_t start = vc_now();
 	int result = ioctl(3, VFIO_IOMMU_MAP_DMA, &map);
-	uint64_t end = now();
+	uint64_t end = vc_now();
 
 	if (result)
 		die("VFIO_IOMMU_MAP_DMA");
@@ -125,10 +123,10 @@ static uint64_t msi_loopback(void)
 		.count = 1,
 	};
 	uint64_t counter;
-	uint64_t start = now();
+	uint64_t start = vc_now();
 	int result = ioctl(3, VFIO_DEVICE_SET_IRQS, &set);
 	ssize_t length = read(4, &counter, sizeof counter);
-	uint64_t end = now();
+	uint64_t end = vc_now();
 
 	if (result)
 		die("VFIO_DEVICE_SET_IRQS");
@@ -142,11 +140,13 @@ int main(int argc, char **argv)
 	long count = argc > 2 ? atol(argv[1]) : 0;
 	const char *what = argc > 2 ? argv[2] : "";
 	size_t size = argc > 3 ? strtoul(argv[3], NULL, 0) : 0;
+	bool replays = !strcmp(what, "replay");
 	char *memory = NULL;
 	uint64_t *samples;
 
-	if (count < 1 || (!strcmp(what, "map-dma") && argc < 5)) {
-		fprintf(stderr, "usage: vc-reference COUNT get-info|map-dma SIZE 4k|thp|fd|msi-loopback\n");
+	if (count < 1 || (!strcmp(what, "map-dma") && argc < 5) || (replays && !size)) {
+		fprintf(stderr, "usage: vc-reference COUNT get-info|map-dma SIZE 4k|thp|fd|"
+				"msi-loopback|replay OPERATIONS\n");
 		return 2;
 	}
 	samples = calloc((size_t)count, sizeof *samples);
@@ -155,8 +155,11 @@ int main(int argc, char **argv)
 	become_large();
 	if (!strcmp(what, "map-dma"))
 		memory = allocate(size, argv[4]);
+	if (replays)
+		vc_replay_read();
 	for (long i = -(count < WARM_UP ? count : WARM_UP); i < count; i++) {
-		uint64_t sample = memory			    ? map_dma(memory, size)
+		uint64_t sample = replays			    ? vc_replay() / size
+				  : memory			    ? map_dma(memory, size)
 				  : !strcmp(what, "msi-loopback") ? msi_loopback()
 								    : get_info();
 

@@ -105,7 +105,9 @@ export interface Fidelity {
   /** The benchmark's median over that of the C program, round by round; their median. */
   ratio: number;
   interval: Interval;
-  /** Whether the ratio is within 3 % of 1. */
+  /** How far the ratio may be from 1. */
+  tolerance: number;
+  /** Whether it is within that. */
   agrees: boolean;
 }
 

@@ -18,6 +18,8 @@ export interface BenchMeta extends TestMeta {
   units: BenchUnits;
   /** Rounds that are enough, however many are asked for: of operations that take long. */
   mostRounds?: number;
+  /** How far it may be from the C program, as a part of that; 3 % if nothing is said. */
+  tolerance?: number;
 }
 
 /** How the worker takes samples. */

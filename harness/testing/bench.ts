@@ -15,6 +15,8 @@ export interface BenchOptions extends Omit<TestOptions, 'source' | 'fixes' | 'pe
   units?: BenchUnits;
   /** Rounds that are enough for an operation that takes long. */
   mostRounds?: number;
+  /** How far it may be from the C program that it is compared with, as a part of that. */
+  tolerance?: number;
 }
 
 /**
@@ -23,7 +25,7 @@ export interface BenchOptions extends Omit<TestOptions, 'source' | 'fixes' | 'pe
  * @param title what is measured, as a noun phrase.
  */
 export function bench(id: string, title: string, options: BenchOptions, body: BenchBody): void {
-  const { operations = [], parameters = {}, units = {}, mostRounds, ...rest } = options;
+  const { operations = [], parameters = {}, units = {}, mostRounds, tolerance, ...rest } = options;
   const declared = casesOf(id, title, { timeoutMs: DEFAULT_TIMEOUT_MS, ...rest, source: [] });
   for (const { meta, ...benchCase } of declared) {
     registerBench({
@@ -34,6 +36,7 @@ export function bench(id: string, title: string, options: BenchOptions, body: Be
         parameters: { ...parameters, ...(options.devices && { device: benchCase.role }) },
         units,
         ...(mostRounds !== undefined && { mostRounds }),
+        ...(tolerance !== undefined && { tolerance }),
       },
       body,
     });

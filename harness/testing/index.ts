@@ -99,6 +99,7 @@ export * from './slot.ts';
 export * from './scattered-memory.ts';
 export * from './virtual-functions.ts';
 export { bench, type BenchOptions } from './bench.ts';
+export { benchFuzzer } from './fuzz-bench.ts';
 export type { Measure } from './measure.ts';
 export type { Reference } from './reference.ts';
 export { test } from './test.ts';

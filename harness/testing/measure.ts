@@ -7,19 +7,19 @@ import {
 import { stealMs } from '../kernel/steal.ts';
 import { recorder } from '../shim/index.ts';
 import { runReference, type Reference } from './reference.ts';
-import { TimedLoop, type LoopOptions, type LoopRun } from './timed-loop.ts';
+import { TimedLoop, type Loop, type LoopOptions, type LoopRun } from './timed-loop.ts';
 import type { DeclareIteration } from './timed-loop.ts';
 
 /** What a benchmark may say besides its loop. */
 export interface MeasureOptions extends LoopOptions {
-  /** The same operation in C, for the operation of the given name. */
-  reference?: Reference;
+  /** The same operation in C, for the operation of the given name; asked for in each round. */
+  reference?: Reference | (() => Reference);
   /** Samples that a round takes even if that is longer than its time; 1 by default. */
   leastSamples?: number;
 }
 
-/** Samples the operations that `declare` adds to each iteration of a loop in native code. */
-export type Measure = (declare: DeclareIteration, options?: MeasureOptions) => void;
+/** Samples the operations that an iteration of a loop in native code consists of, or any other loop. */
+export type Measure = (loop: DeclareIteration | Loop, options?: MeasureOptions) => void;
 
 /** Where a measurement goes. */
 export interface MeasureHandlers {
@@ -40,10 +40,12 @@ export function measureFor(
   plan: BenchPlan,
   handlers: MeasureHandlers,
 ): Measure {
-  return (declare, { reference, leastSamples = 1, ...options } = {}) =>
+  return (loop, { reference, leastSamples = 1, ...options } = {}) =>
     recorder.pause(() => {
       const delay = { part: plan.plantedDelay / 100, cost: plan.plantedDelay > 0 ? spinCost() : 0 };
-      const pace = new Pace(new TimedLoop(declare, operations, options));
+      const pace = new Pace(
+        typeof loop === 'function' ? new TimedLoop(loop, operations, options) : loop,
+      );
       // Much happens once only: pages are touched, code is translated by an emulator.
       pace.run(1);
       pace.run(1);
@@ -67,11 +69,12 @@ export function measureFor(
           });
         }
         if (!reference || round >= REFERENCE_ROUNDS) continue;
+        const program = typeof reference === 'function' ? reference() : reference;
         handlers.onRound({
           type: 'bench-round',
-          id: operationId(id, reference.operation ?? ''),
+          id: operationId(id, program.operation ?? ''),
           round,
-          samples: runReference(reference, count),
+          samples: runReference(program, count),
           reference: true,
           stealMs: 0,
           preemptions: 0,
@@ -96,11 +99,11 @@ function spinCost(): number {
  * it warms up would otherwise hardly measure anything.
  */
 class Pace {
-  readonly #loop: TimedLoop;
+  readonly #loop: Loop;
   readonly #medians = new Map<string, number>();
   #iterationNs = Infinity;
 
-  constructor(loop: TimedLoop) {
+  constructor(loop: Loop) {
     this.#loop = loop;
   }
 

@@ -21,6 +21,15 @@ export interface LoopOptions {
   partner?: (program: Program) => Ref;
 }
 
+/** What can be measured: iterations, and samples taken in them. */
+export interface Loop {
+  /**
+   * @param count iterations
+   * @param delays nanoseconds to add to each sample, by name
+   */
+  run(count: number, delays?: ReadonlyMap<string, number>): LoopRun;
+}
+
 export interface LoopRun {
   /** Nanoseconds by name of the operation, in their order. */
   samples: Map<string, number[]>;
@@ -38,7 +47,7 @@ const OPS = 32;
 const ARENA = 8192;
 
 /** A loop of operations of the kernel's, executed in C; each of the named operations is sampled. */
-export class TimedLoop {
+export class TimedLoop implements Loop {
   readonly #declare: DeclareIteration;
   readonly #names: readonly string[];
   readonly #options: LoopOptions;
@@ -70,7 +79,7 @@ export class TimedLoop {
         loops.flatMap((loop) => durations(timesOf(loop.samples.get(name)!), ends)),
       ]),
     );
-    const [{ program, repeat, usage }] = loops as [Loop];
+    const [{ program, repeat, usage }] = loops as [NativeLoop];
     const { start, end } = program.times(repeat);
     const switches = usage.map((data) => Number(data.bytes.readBigInt64LE(RU_NIVCSW)));
     return {
@@ -80,7 +89,7 @@ export class TimedLoop {
     };
   }
 
-  #loop(count: number, thread: number, delays: ReadonlyMap<string, number>): Loop {
+  #loop(count: number, thread: number, delays: ReadonlyMap<string, number>): NativeLoop {
     const { threads = 1, partner } = this.#options;
     const program = newProgram(count, this.#names.length);
     if (threads > 1 || partner) pin(program, thread);
@@ -108,7 +117,7 @@ export class TimedLoop {
   }
 }
 
-interface Loop {
+interface NativeLoop {
   program: Program;
   samples: Map<string, ReturnType<Program['data']>>;
   repeat: Ref;
@@ -119,7 +128,7 @@ function newProgram(count: number, operations: number): Program {
   return new Program({ ops: OPS, arena: ARENA + operations * count * SAMPLE_SIZE }).stopOnError();
 }
 
-function partnerLoop(partner: (program: Program) => Ref, count: number): Loop {
+function partnerLoop(partner: (program: Program) => Ref, count: number): NativeLoop {
   const program = newProgram(count, 1);
   pin(program, 1);
   const data = program.data(count * SAMPLE_SIZE);

@@ -3,14 +3,15 @@ import type { Fidelity } from '../bench-results.ts';
 import type { SampledRound } from './latency.ts';
 import { medianInterval } from './statistics.ts';
 
-/** How far the benchmark's median may be from that of the C program. */
-export const FIDELITY_TOLERANCE = 0.03;
+/** How far a benchmark's median may be from that of the C program, unless it says otherwise. */
+const TOLERANCE = 0.03;
 
 /** Round by round, because the C program ran between the rounds. Null without it. */
 export function compareWithReference(
   rounds: readonly SampledRound[],
   references: readonly number[][],
   confidence: number,
+  tolerance = TOLERANCE,
 ): Fidelity | null {
   if (references.length === 0) return null;
   const ratios = references.flatMap((reference, index) => {
@@ -24,6 +25,7 @@ export function compareWithReference(
     p50: median(references.flat()),
     ratio,
     interval: medianInterval(ratios, confidence),
-    agrees: Math.abs(ratio - 1) <= FIDELITY_TOLERANCE,
+    tolerance,
+    agrees: Math.abs(ratio - 1) <= tolerance,
   };
 }

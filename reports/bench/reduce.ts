@@ -133,7 +133,7 @@ function resultOf(
     outliers: far.named,
     outlierCount: far.count,
     histogram: summary ? encodeHistogram(sampled) : '',
-    fidelity: compareWithReference(sampled, references, confidence),
+    fidelity: compareWithReference(sampled, references, confidence, bench.tolerance),
     warnings: [],
   };
 }

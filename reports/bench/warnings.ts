@@ -1,7 +1,6 @@
 import type { Environment } from '../../harness/protocol/events.ts';
 import { COUNTED_CLOCK } from '../../harness/target/clock.ts';
 import type { BenchMethod, BenchResult, BenchWarning } from '../bench-results.ts';
-import { FIDELITY_TOLERANCE } from './fidelity.ts';
 
 /** What every sample holds besides its operation. */
 const OVERHEAD = 'harness.overhead';
@@ -98,7 +97,7 @@ function infidelity({ fidelity }: BenchResult): BenchWarning[] {
   if (!fidelity || fidelity.agrees) return [];
   return [
     {
-      text: `the C program's median differs by more than ${percent(FIDELITY_TOLERANCE)}: ratio ${fidelity.ratio.toFixed(3)}`,
+      text: `the C program's median differs by more than ${percent(fidelity.tolerance)}: ratio ${fidelity.ratio.toFixed(3)}`,
       next: 'measure again on a quiet machine; if it stays, the harness disturbs what it measures',
     },
   ];
