@@ -17,7 +17,12 @@ export interface GroupState {
   /** Descriptors of the group's file, and files of its device. */
   fds: number;
   devices: number;
+  /** Whether its device has left: who still has it open has nothing. */
+  isGone: boolean;
 }
+
+/** Where the device of a group is: with VFIO, without a driver, out of the system. */
+export type Presence = 'bound' | 'unbound' | 'removed';
 
 /** A device's file. */
 export interface DeviceState {
@@ -30,22 +35,46 @@ export interface DeviceState {
  * request is answered with. Results are 0 or -errno.
  */
 export class LifeModel {
-  readonly groups: readonly GroupState[];
+  /** By role; of a device that has left, the group that it had. */
+  readonly #groups: GroupState[];
+  readonly #presences: Presence[];
 
   constructor(roles: number) {
-    this.groups = Array.from({ length: roles }, (_, role) => ({
-      role,
-      container: null,
-      fds: 0,
-      devices: 0,
-    }));
+    this.#groups = Array.from({ length: roles }, (_, role) => newGroup(role));
+    this.#presences = this.#groups.map(() => 'bound');
   }
 
-  /** vfio_group_fops_open(): one file at a time, which devices keep open too. */
-  openGroup(group: GroupState): number {
+  /** Where the devices are, by role. */
+  get presences(): readonly Presence[] {
+    return this.#presences;
+  }
+
+  /** vfio_group_fops_open(): one file at a time, which devices keep open too. The group, or -errno. */
+  openGroup(role: number): GroupState | number {
+    const group = this.#groups[role]!;
+    if (group.isGone) return -ERRNO.ENOENT;
     if (group.fds > 0 || group.devices > 0) return -ERRNO.EBUSY;
     group.fds = 1;
-    return 0;
+    return group;
+  }
+
+  /** Whether nobody has the device open, so that it can be taken away at once. */
+  canLeave(role: number): boolean {
+    return this.#presences[role] === 'bound' && this.#groups[role]!.devices === 0;
+  }
+
+  /** vfio_device_remove_group(): the group goes with its only device, and leaves its container. */
+  leave(role: number, presence: 'unbound' | 'removed'): void {
+    const group = this.#groups[role]!;
+    this.#detach(group);
+    group.isGone = true;
+    this.#presences[role] = presence;
+  }
+
+  /** vfio_device_set_group(): a group as new, whoever may have the old one open. */
+  arrive(role: number): void {
+    this.#groups[role] = newGroup(role);
+    this.#presences[role] = 'bound';
   }
 
   closeGroup(group: GroupState): void {
@@ -78,6 +107,7 @@ export class LifeModel {
 
   setContainer(group: GroupState, container: ContainerState): number {
     if (group.container) return -ERRNO.EINVAL;
+    if (group.isGone) return -ERRNO.ENODEV;
     group.container = container;
     container.groups.add(group);
     return 0;
@@ -100,7 +130,7 @@ export class LifeModel {
 
   /** vfio_group_ioctl_get_device_fd(): the device's file, or -errno. */
   getDevice(group: GroupState, isRightName: boolean): DeviceState | number {
-    if (!isRightName) return -ERRNO.ENODEV;
+    if (!isRightName || group.isGone) return -ERRNO.ENODEV;
     if (!group.container || group.container.type === null) return -ERRNO.EINVAL;
     group.devices++;
     return { group, fds: 1 };
@@ -113,4 +143,8 @@ export class LifeModel {
     container.isMapped = true;
     return 0;
   }
+}
+
+function newGroup(role: number): GroupState {
+  return { role, container: null, fds: 0, devices: 0, isGone: false };
 }

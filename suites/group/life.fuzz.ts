@@ -1,7 +1,5 @@
 import {
-  AT_FDCWD,
-  O_CLOEXEC,
-  O_RDWR,
+  ERRNO,
   VFIO_DEVICE_GET_INFO,
   VFIO_GROUP_FLAGS_CONTAINER_SET,
   VFIO_GROUP_FLAGS_VIABLE,
@@ -14,136 +12,51 @@ import {
   VFIO_TYPE1_IOMMU,
   VFIO_TYPE1v2_IOMMU,
   fuzz,
-  groupNode,
-  sys,
   vfio_device_info,
   vfio_group_status,
   vfio_iommu_type1_dma_map,
-  type Batch,
-  type DmaMemory,
   type Kind,
-  type Ref,
-  type Stage,
-  type TestContext,
 } from '../../harness/testing/index.ts';
-import { LifeModel, type ContainerState, type DeviceState, type GroupState } from './life-model.ts';
+import { BINDING } from './life-binding.ts';
+import type { GroupState } from './life-model.ts';
+import { PASSING } from './life-passing.ts';
+import {
+  LifeStage,
+  ROLES,
+  addOpenContainer,
+  close,
+  duplicate,
+  isFull,
+  opened,
+  pick,
+  refused,
+  type LifeRun,
+} from './life-stage.ts';
 
-/** Integrated devices without a reset, so that opening one takes no time. */
-const ROLES = ['edu', 'ivshmem'];
 const WHICH = 8;
 const NO_TYPE = 42;
 const TYPES = [VFIO_TYPE1v2_IOMMU, VFIO_TYPE1_IOMMU, NO_TYPE];
-const MOST_OPEN = 4;
 const IOVA = 0x100000n;
-
-/** A descriptor that the program holds, and what it stands for. */
-interface Held<State> {
-  ref: Ref;
-  state: State;
-}
-
-interface LifeRun {
-  batch: Batch;
-  model: LifeModel;
-  stage: LifeStage;
-  containers: Held<ContainerState>[];
-  groups: Held<GroupState>[];
-  devices: Held<DeviceState>[];
-  /** Every descriptor that was asked for and not closed by the program itself. */
-  open: Set<Ref>;
-}
-
-class LifeStage implements Stage<LifeRun> {
-  readonly nodes: string[];
-  readonly names: string[];
-  readonly memory: DmaMemory;
-
-  constructor(context: TestContext) {
-    const functions = ROLES.map((role) => context.bound(role));
-    this.nodes = functions.map(({ group }) => groupNode(group!));
-    this.names = functions.map(({ bdf }) => bdf);
-    this.memory = context.memory({ size: 4096, kind: '4k' });
-  }
-
-  begin(batch: Batch): LifeRun {
-    const model = new LifeModel(ROLES.length);
-    return { batch, model, stage: this, containers: [], groups: [], devices: [], open: new Set() };
-  }
-
-  tidy({ batch, open }: LifeRun): void {
-    for (const ref of [...open].reverse()) {
-      const fd = batch.program.result(ref);
-      if (fd >= 0) sys.close(fd);
-    }
-  }
-}
-
-/** One of those that are held, or undefined if there is none. */
-function pick<State>(held: readonly Held<State>[], which: number): Held<State> | undefined {
-  return held[which % Math.max(1, held.length)];
-}
-
-function opened<State>(run: LifeRun, held: Held<State>[], ref: Ref, state: State): void {
-  run.batch.expectDescriptor(ref);
-  run.open.add(ref);
-  held.push({ ref, state });
-}
-
-/** A second descriptor of the same file. */
-function duplicate<State>(
-  run: LifeRun,
-  held: Held<State>[],
-  which: number,
-  then: (state: State) => void,
-): void {
-  const one = pick(held, which);
-  if (!one || held.length >= MOST_OPEN) return;
-  opened(run, held, run.batch.program.syscall('dup', one.ref), one.state);
-  then(one.state);
-}
-
-/** Closes one descriptor; what follows from it is up to the model. */
-function close<State>(
-  run: LifeRun,
-  held: Held<State>[],
-  which: number,
-  then: (state: State) => void,
-): void {
-  const one = pick(held, which);
-  if (!one) return;
-  run.batch.expectResult(run.batch.program.syscall('close', one.ref), 0);
-  run.open.delete(one.ref);
-  held.splice(held.indexOf(one), 1);
-  then(one.state);
-}
-
-function open({ batch }: LifeRun, path: string): Ref {
-  return batch.program.syscall('openat', AT_FDCWD, batch.program.data(path), O_RDWR | O_CLOEXEC, 0);
-}
 
 const KINDS: Readonly<Record<string, Kind<LifeRun>>> = {
   'open-container': {
     weight: 3,
     fields: {},
     issue(run) {
-      if (run.containers.length >= MOST_OPEN) return;
+      if (isFull(run.containers)) return;
       const state = { type: null, groups: new Set<GroupState>(), isMapped: false };
-      opened(run, run.containers, open(run, '/dev/vfio/vfio'), state);
+      opened(run, run.containers, addOpenContainer(run), state);
     },
   },
   'open-group': {
     weight: 4,
     fields: { role: ROLES.length },
     issue(run, role = 0) {
-      const group = run.model.groups[role]!;
-      const ref = open(run, run.stage.nodes[role]!);
-      const result = run.model.openGroup(group);
-      if (result === 0) {
-        opened(run, run.groups, ref, group);
-      } else {
-        run.batch.expectResult(ref, result);
-        run.open.add(ref);
-      }
+      if (isFull(run.groups)) return;
+      const ref = run.stage.addOpenGroup(run, role);
+      const group = run.model.openGroup(role);
+      if (typeof group === 'number') refused(run, ref, group);
+      else opened(run, run.groups, ref, group);
     },
   },
   'set-container': {
@@ -155,8 +68,13 @@ const KINDS: Readonly<Record<string, Kind<LifeRun>>> = {
       if (!one || !other) return;
       const { program } = batch;
       const fd = program.data(4);
-      program.store(32, fd, other.ref);
-      const ref = program.syscall('ioctl', one.ref, VFIO_GROUP_SET_CONTAINER.request, fd);
+      program.store(32, fd, other.descriptor.ref);
+      const ref = program.syscall(
+        'ioctl',
+        one.descriptor.ref,
+        VFIO_GROUP_SET_CONTAINER.request,
+        fd,
+      );
       batch.expectResult(ref, model.setContainer(one.state, other.state));
     },
   },
@@ -166,7 +84,12 @@ const KINDS: Readonly<Record<string, Kind<LifeRun>>> = {
     issue({ batch, model, groups }, group = 0) {
       const one = pick(groups, group);
       if (!one) return;
-      const ref = batch.program.syscall('ioctl', one.ref, VFIO_GROUP_UNSET_CONTAINER.request, 0);
+      const ref = batch.program.syscall(
+        'ioctl',
+        one.descriptor.ref,
+        VFIO_GROUP_UNSET_CONTAINER.request,
+        0,
+      );
       batch.expectResult(ref, model.unsetContainer(one.state));
     },
   },
@@ -176,7 +99,12 @@ const KINDS: Readonly<Record<string, Kind<LifeRun>>> = {
     issue({ batch, model, containers }, container = 0, type = 0) {
       const one = pick(containers, container);
       if (!one) return;
-      const ref = batch.program.syscall('ioctl', one.ref, VFIO_SET_IOMMU.request, TYPES[type]!);
+      const ref = batch.program.syscall(
+        'ioctl',
+        one.descriptor.ref,
+        VFIO_SET_IOMMU.request,
+        TYPES[type]!,
+      );
       batch.expectResult(ref, model.setIommu(one.state, TYPES[type]!));
     },
   },
@@ -186,23 +114,19 @@ const KINDS: Readonly<Record<string, Kind<LifeRun>>> = {
     issue(run, group = 0, wrong = 0) {
       const { batch, model, groups, stage } = run;
       const one = pick(groups, group);
-      if (!one || run.devices.length >= MOST_OPEN) return;
+      if (!one || isFull(run.devices)) return;
       const isRight = wrong < 3;
       const { program } = batch;
       const name = isRight ? stage.names[one.state.role]! : '0000:00:00.9';
       const ref = program.syscall(
         'ioctl',
-        one.ref,
+        one.descriptor.ref,
         VFIO_GROUP_GET_DEVICE_FD.request,
         program.data(name),
       );
       const device = model.getDevice(one.state, isRight);
-      if (typeof device === 'number') {
-        batch.expectResult(ref, device);
-        run.open.add(ref);
-      } else {
-        opened(run, run.devices, ref, device);
-      }
+      if (typeof device === 'number') refused(run, ref, device);
+      else opened(run, run.devices, ref, device);
     },
   },
   'duplicate-container': {
@@ -244,8 +168,10 @@ const KINDS: Readonly<Record<string, Kind<LifeRun>>> = {
       const one = pick(groups, group);
       if (!one) return;
       const status = batch.program.data(vfio_group_status.encode({}));
-      const ref = batch.program.syscall('ioctl', one.ref, VFIO_GROUP_GET_STATUS.request, status);
-      batch.expectResult(ref, 0);
+      const { request } = VFIO_GROUP_GET_STATUS;
+      const ref = batch.program.syscall('ioctl', one.descriptor.ref, request, status);
+      batch.expectResult(ref, one.state.isGone ? -ERRNO.ENODEV : 0);
+      if (one.state.isGone) return;
       const container = one.state.container ? VFIO_GROUP_FLAGS_CONTAINER_SET : 0;
       const expected = VFIO_GROUP_FLAGS_VIABLE | container;
       batch.check(() => {
@@ -264,7 +190,12 @@ const KINDS: Readonly<Record<string, Kind<LifeRun>>> = {
       const { address } = stage.memory;
       const map = { flags: 3, vaddr: address, iova: IOVA, size: 4096n };
       const data = batch.program.data(vfio_iommu_type1_dma_map.encode(map));
-      const ref = batch.program.syscall('ioctl', one.ref, VFIO_IOMMU_MAP_DMA.request, data);
+      const ref = batch.program.syscall(
+        'ioctl',
+        one.descriptor.ref,
+        VFIO_IOMMU_MAP_DMA.request,
+        data,
+      );
       batch.expectResult(ref, model.map(one.state));
     },
   },
@@ -275,15 +206,22 @@ const KINDS: Readonly<Record<string, Kind<LifeRun>>> = {
       const one = pick(devices, which);
       if (!one) return;
       const info = batch.program.data(vfio_device_info.encode({}));
-      const ref = batch.program.syscall('ioctl', one.ref, VFIO_DEVICE_GET_INFO.request, info);
+      const ref = batch.program.syscall(
+        'ioctl',
+        one.descriptor.ref,
+        VFIO_DEVICE_GET_INFO.request,
+        info,
+      );
       batch.expectResult(ref, 0);
     },
   },
+  ...PASSING,
+  ...BINDING,
 };
 
 fuzz<LifeRun>(
   'group.fuzz.life',
-  'in whatever order containers, groups and devices are opened, joined and closed, each lives as long as it is held',
+  'in whatever order containers, groups and devices are opened, joined, passed on, closed and taken away, each lives as long as it is held',
   {
     covers: [
       VFIO_GROUP_SET_CONTAINER,
@@ -294,13 +232,14 @@ fuzz<LifeRun>(
     ],
     source: [
       'drivers/vfio/group.c vfio_group_fops_release()',
+      'drivers/vfio/group.c vfio_device_remove_group()',
       'drivers/vfio/container.c vfio_group_detach_container()',
     ],
     device: ROLES[0]!,
     uses: ROLES.slice(1),
     kinds: KINDS,
     longest: 120,
-    programs: 6,
+    programs: 8,
     stage: (context) => new LifeStage(context),
   },
 );
