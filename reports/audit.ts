@@ -1,4 +1,18 @@
-import type { TestAudit } from '../harness/runner/audit.ts';
+/** What the audit found out about one test. */
+export interface TestAudit {
+  id: string;
+  /** Lies told, without those that are excused. */
+  told: number;
+  noticed: number;
+  /** Lies that no assertion noticed. */
+  unnoticed: string[];
+  /** Lies that need not be noticed, with the reason. */
+  excused: { lie: string; reason: string }[];
+  /** Lies that could not be told again, because the test made no such call any more. */
+  untold: number;
+  /** Why the test could not be audited, or null. */
+  reason: string | null;
+}
 
 /** Percentage of lies noticed over all tests; 100 if none was told. */
 export function percentNoticed(audits: readonly TestAudit[]): number {

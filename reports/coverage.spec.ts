@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { parseUncovered } from '../harness/runner/uncovered.ts';
+import { parseUncovered } from './uncovered.ts';
 import {
   coverageOf,
   isIncomplete,

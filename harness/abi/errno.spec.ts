@@ -2,7 +2,6 @@ import { getSystemErrorMap } from 'node:util';
 import { expect, test } from 'vitest';
 import { errnoMessage, errnoName, ERRNO } from './errno.ts';
 import type { ErrnoName } from './errno.ts';
-import { KernelError } from '../shim/kernel-error.ts';
 
 test('agrees with what Node knows', () => {
   for (const [negative, [name]] of getSystemErrorMap()) {
@@ -20,11 +19,4 @@ test('names and explains numbers of either sign, known or not', () => {
   expect(errnoName(9999)).toBe('9999');
   expect(errnoMessage(-2)).toBe('No such file or directory');
   expect(errnoMessage(9999)).toBe('Unknown error 9999');
-});
-
-test('an error of the kernel tells what was tried and why it failed', () => {
-  const error = new KernelError(-17, 'VFIO_IOMMU_MAP_DMA');
-  expect(error.errno).toBe(17);
-  expect(error.errnoName).toBe('EEXIST');
-  expect(error.message).toBe('VFIO_IOMMU_MAP_DMA: EEXIST (File exists)');
 });

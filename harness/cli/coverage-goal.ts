@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { CoverageGoal } from '../../reports/coverage.ts';
 import { projectFolder } from '../../setup/paths.mjs';
-import { readUncovered } from '../runner/uncovered.ts';
+import { readUncovered } from '../../reports/uncovered.ts';
 import { listUapi } from './test-list.ts';
 
 /** What this checkout knows of the uAPI, and which items need no test. */

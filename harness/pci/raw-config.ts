@@ -1,8 +1,8 @@
 import { accessSync, constants } from 'node:fs';
 import { sys } from '../shim/index.ts';
 import { O_CLOEXEC, O_RDWR } from '../abi/libc.ts';
-import { Answer } from '../vfio/answer.ts';
-import { ByteSpace } from '../vfio/byte-space.ts';
+import { Answer } from '../kernel/answer.ts';
+import { ByteSpace } from '../kernel/byte-space.ts';
 import type { PciFunction } from './topology.ts';
 
 /**

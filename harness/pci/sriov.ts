@@ -1,6 +1,6 @@
 import { existsSync, readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
-import type { Answer } from '../vfio/answer.ts';
+import type { Answer } from '../kernel/answer.ts';
 import { tryWriteAttribute } from './sysfs-write.ts';
 import { PciFunction } from './topology.ts';
 

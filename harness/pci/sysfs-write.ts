@@ -1,6 +1,6 @@
 import { ERRNO, KernelError, Program, sys, type Actor, type Ref } from '../shim/index.ts';
 import { AT_FDCWD, O_WRONLY } from '../abi/libc.ts';
-import { Answer } from '../vfio/answer.ts';
+import { Answer } from '../kernel/answer.ts';
 
 /** Writes to a sysfs attribute through the shim, so that the errno is known and the call recorded. */
 export function tryWriteAttribute(path: string, text: string): Answer {

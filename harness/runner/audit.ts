@@ -1,24 +1,9 @@
+import type { TestAudit } from '../../reports/audit.ts';
 import type { JournalEvent } from '../../reports/journal.ts';
 import type { WorkerEvent } from '../protocol/events.ts';
 import type { TestMeta } from '../protocol/test.ts';
 import type { Session, SessionEnd, Target } from '../target/target.ts';
 import type { AuditException } from './audit-exceptions.ts';
-
-/** What the audit found out about one test. */
-export interface TestAudit {
-  id: string;
-  /** Lies told, without those that are excused. */
-  told: number;
-  noticed: number;
-  /** Lies that no assertion noticed. */
-  unnoticed: string[];
-  /** Lies that need not be noticed, with the reason. */
-  excused: { lie: string; reason: string }[];
-  /** Lies that could not be told again, because the test made no such call any more. */
-  untold: number;
-  /** Why the test could not be audited, or null. */
-  reason: string | null;
-}
 
 export interface AuditOptions {
   target: Target;

@@ -2,7 +2,7 @@ import picomatch from 'picomatch';
 import { shuffle as shuffled } from 'simple-statistics';
 import { UsageError } from '../target/errors.ts';
 import type { TestMeta } from '../protocol/test.ts';
-import { seededRandom } from './random.ts';
+import { seededRandom } from '../../reports/random.ts';
 import { didYouMean } from './suggest.ts';
 
 /**

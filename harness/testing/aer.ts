@@ -10,7 +10,7 @@ import { isUnloadable, loadModule, unloadModule } from '../kernel/modules.ts';
 import { removeFunction, rescan } from '../pci/hotplug.ts';
 import type { PciFunction } from '../pci/topology.ts';
 import { sys } from '../shim/index.ts';
-import { Answer } from '../vfio/answer.ts';
+import { Answer } from '../kernel/answer.ts';
 import { findExtendedCapability } from '../vfio/config-space.ts';
 import type { Device } from '../vfio/device.ts';
 import type { TestContext } from './context.ts';

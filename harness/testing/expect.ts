@@ -10,7 +10,7 @@ import {
   type ExpectStatic,
 } from '@vitest/expect';
 import * as chai from 'chai';
-import { Answer } from '../vfio/answer.ts';
+import { Answer } from '../kernel/answer.ts';
 
 chai.use(JestExtend);
 chai.use(JestChaiExpect);

@@ -15,7 +15,7 @@ export * from '../devices/interrupt-devices.ts';
 export * from '../kernel/fault-injection.ts';
 export * from '../kernel/interrupts.ts';
 export { DEBUGFS, debugfsHas } from '../kernel/debugfs.ts';
-export { VirtualMachine } from '../kernel/virtual-machine.ts';
+export { VirtualMachine } from '../vfio/virtual-machine.ts';
 export { kernelAtLeast } from '../kernel/version.ts';
 export { lockedMemory } from '../kernel/memory-accounting.ts';
 export * from '../kernel/iommu-trace.ts';
@@ -49,7 +49,7 @@ export {
 export * from '../pci/reset-method.ts';
 export * from '../pci/rom.ts';
 export * from '../pci/runtime-power.ts';
-export * from '../vfio/answer.ts';
+export * from '../kernel/answer.ts';
 export * from '../vfio/capability-chain.ts';
 export * from '../vfio/config-model.ts';
 export * from '../vfio/config-pair.ts';

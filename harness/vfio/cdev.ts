@@ -8,7 +8,7 @@ import {
   vfio_device_bind_iommufd,
   vfio_device_detach_iommufd_pt,
 } from '../abi/vfio.ts';
-import { Answer } from './answer.ts';
+import { Answer } from '../kernel/answer.ts';
 import { Device } from './device.ts';
 import type { Iommufd } from './iommufd.ts';
 import { ioctl } from './ioctl.ts';

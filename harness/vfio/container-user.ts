@@ -2,7 +2,7 @@ import { Program, type Actor } from '../shim/index.ts';
 import { MAP_ANONYMOUS, MAP_POPULATE, MAP_PRIVATE, PROT_READ, PROT_WRITE } from '../abi/libc.ts';
 import { lockedMemory, type LockedMemory } from '../kernel/memory-accounting.ts';
 import { VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA } from '../abi/vfio.ts';
-import { Answer } from './answer.ts';
+import { Answer } from '../kernel/answer.ts';
 import type { Container, MapDma, UnmapDma } from './container.ts';
 import { addMapDma, addUnmapDma } from './dma-program.ts';
 import { answerTo } from './ioctl.ts';

@@ -16,7 +16,7 @@ import {
   vfio_iommu_type1_dma_unmap,
   vfio_iommu_type1_info,
 } from '../abi/vfio.ts';
-import { Answer } from './answer.ts';
+import { Answer } from '../kernel/answer.ts';
 import { walkCapabilities, type InfoCapability } from './capability-chain.ts';
 import { ioctl } from './ioctl.ts';
 

@@ -14,7 +14,7 @@ import {
   vfio_irq_set,
   vfio_region_info,
 } from '../abi/vfio.ts';
-import { Answer } from './answer.ts';
+import { Answer } from '../kernel/answer.ts';
 import { walkCapabilities } from './capability-chain.ts';
 import { ioctl } from './ioctl.ts';
 import { Region, type RegionInfo } from './region.ts';

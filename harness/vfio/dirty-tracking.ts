@@ -11,7 +11,7 @@ import {
   vfio_iommu_type1_dirty_bitmap_get,
   vfio_iommu_type1_dma_unmap,
 } from '../abi/vfio.ts';
-import type { Answer } from './answer.ts';
+import type { Answer } from '../kernel/answer.ts';
 import type { Container } from './container.ts';
 import { answerTo, ioctl, type IoctlName } from './ioctl.ts';
 

@@ -4,7 +4,7 @@ import {
   VFIO_DEVICE_FEATURE_GET,
   vfio_device_feature_dma_buf,
 } from '../abi/vfio.ts';
-import type { Answer } from './answer.ts';
+import type { Answer } from '../kernel/answer.ts';
 import type { Device } from './device.ts';
 
 /** Ranges of a region to export; what is left out gets the value of a correct call. */

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { sys } from '../shim/index.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { EFD_CLOEXEC, EFD_NONBLOCK, POLLIN } from '../abi/libc.ts';
-import { Answer } from './answer.ts';
+import { Answer } from '../kernel/answer.ts';
 import { ImpossibleAnswer } from './impossible-answer.ts';
 
 /** How long a signal may take on a busy emulator before it counts as lost. */

@@ -7,7 +7,7 @@ import {
   VFIO_GROUP_UNSET_CONTAINER,
   vfio_group_status,
 } from '../abi/vfio.ts';
-import { Answer } from './answer.ts';
+import { Answer } from '../kernel/answer.ts';
 import type { Container } from './container.ts';
 import { Device } from './device.ts';
 import { ioctl } from './ioctl.ts';

@@ -6,7 +6,7 @@ import {
   vfio_pci_hot_reset_info,
 } from '../abi/vfio.ts';
 import { sys } from '../shim/index.ts';
-import { Answer } from './answer.ts';
+import { Answer } from '../kernel/answer.ts';
 import { fds, type Device } from './device.ts';
 import { ioctl } from './ioctl.ts';
 

@@ -1,6 +1,6 @@
 import { sys } from '../shim/index.ts';
 import { errnoName, isInternalErrno } from '../abi/errno.ts';
-import { Answer } from './answer.ts';
+import { Answer } from '../kernel/answer.ts';
 import { answerRule } from './answer-rules.ts';
 import { ImpossibleAnswer } from './impossible-answer.ts';
 

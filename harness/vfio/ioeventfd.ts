@@ -1,5 +1,5 @@
 import { VFIO_DEVICE_IOEVENTFD, vfio_device_ioeventfd } from '../abi/vfio.ts';
-import type { Answer } from './answer.ts';
+import type { Answer } from '../kernel/answer.ts';
 import type { Device } from './device.ts';
 import { ioctl } from './ioctl.ts';
 import type { Region } from './region.ts';

@@ -18,7 +18,7 @@ import {
   iommu_ioas_unmap,
   iommu_iova_range,
 } from '../abi/iommufd.ts';
-import { Answer } from './answer.ts';
+import { Answer } from '../kernel/answer.ts';
 import { answerTo, ioctl } from './ioctl.ts';
 
 const ACCESS = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE;

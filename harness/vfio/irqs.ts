@@ -6,7 +6,7 @@ import {
   VFIO_IRQ_SET_DATA_EVENTFD,
   VFIO_IRQ_SET_DATA_NONE,
 } from '../abi/vfio.ts';
-import type { Answer } from './answer.ts';
+import type { Answer } from '../kernel/answer.ts';
 import { fds, type Device } from './device.ts';
 import type { Eventfd } from './eventfd.ts';
 

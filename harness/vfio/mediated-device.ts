@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { existsSync, readFileSync, readdirSync, readlinkSync } from 'node:fs';
 import { basename } from 'node:path';
 import { tryWriteAttribute } from '../pci/sysfs-write.ts';
-import type { Answer } from './answer.ts';
+import type { Answer } from '../kernel/answer.ts';
 
 /**
  * A type of mediated device that a parent offers (Documentation/driver-api/

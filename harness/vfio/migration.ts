@@ -9,7 +9,7 @@ import {
   vfio_device_feature_mig_state,
   vfio_precopy_info,
 } from '../abi/vfio.ts';
-import { Answer } from './answer.ts';
+import { Answer } from '../kernel/answer.ts';
 import type { Device } from './device.ts';
 import { ioctl } from './ioctl.ts';
 

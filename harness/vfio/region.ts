@@ -1,7 +1,7 @@
 import { sys, type Width } from '../shim/index.ts';
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../abi/libc.ts';
-import { Answer } from './answer.ts';
-import { ByteSpace } from './byte-space.ts';
+import { Answer } from '../kernel/answer.ts';
+import { ByteSpace } from '../kernel/byte-space.ts';
 import type { InfoCapability } from './capability-chain.ts';
 import { ImpossibleAnswer } from './impossible-answer.ts';
 

@@ -1,5 +1,5 @@
 import { median, quantileSorted, sampleWithReplacement } from 'simple-statistics';
-import { seededRandom } from '../../harness/runner/random.ts';
+import { seededRandom } from '../random.ts';
 import type { Interval } from '../bench-results.ts';
 
 /** Enough that another seed moves a bound by less than what is printed of it. */

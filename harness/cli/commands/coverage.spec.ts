@@ -7,7 +7,7 @@ import { projectFolder } from '../../../setup/paths.mjs';
 import { coverageOf, type Coverage } from '../../../reports/coverage.ts';
 import type { TestMeta } from '../../protocol/test.ts';
 import type { Uapi } from '../../protocol/uapi.ts';
-import { readUncovered } from '../../runner/uncovered.ts';
+import { readUncovered } from '../../../reports/uncovered.ts';
 
 /** Not `dist/worker.mjs`, which somebody may be running. */
 const BUNDLE = `dist/coverage-spec-${process.pid}.mjs`;

@@ -12,9 +12,9 @@ import {
 } from '../abi/kvm.ts';
 import { O_CLOEXEC, O_RDWR } from '../abi/libc.ts';
 import { Program, sys } from '../shim/index.ts';
-import { Answer } from '../vfio/answer.ts';
-import { ioctl } from '../vfio/ioctl.ts';
-import { DEBUGFS } from './debugfs.ts';
+import { Answer } from '../kernel/answer.ts';
+import { ioctl } from './ioctl.ts';
+import { DEBUGFS } from '../kernel/debugfs.ts';
 
 /** A virtual machine of KVM's without processors, with KVM's VFIO device (Documentation/virt/kvm/devices/vfio.rst). */
 export class VirtualMachine {

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import picomatch from 'picomatch';
-import type { Uncovered } from '../../reports/coverage.ts';
-import { SetupError } from '../target/errors.ts';
+import type { Uncovered } from './coverage.ts';
+import { SetupError } from '../harness/target/errors.ts';
 
 /**
  * Reads why uAPI items have no test, one a line: `ITEM # REASON`; ITEM may be a glob and then stands
