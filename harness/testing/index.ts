@@ -81,6 +81,7 @@ export * from './dma-faults.ts';
 export { DMA_ROLES, dmaDevice, startEdu, startNvme } from './dma-device.ts';
 export * from './dma-probe.ts';
 export * from './container-user.ts';
+export * from './each-allocation.ts';
 export { eventually } from './eventually.ts';
 export { expect } from './expect.ts';
 export * from './kernel-leaks.ts';

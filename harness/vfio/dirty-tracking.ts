@@ -48,6 +48,12 @@ export function tryDirtyPages(container: Container, flags: number, argsz?: numbe
   return ioctl(container.fd, VFIO_IOMMU_DIRTY_PAGES, argument);
 }
 
+/** Adds one VFIO_IOMMU_DIRTY_PAGES that starts or stops to a program. */
+export function addDirtyPages(program: Program, fd: Arg, flags: number): Ref {
+  const argument = program.data(vfio_iommu_type1_dirty_bitmap.encode({ flags }));
+  return program.syscall('ioctl', fd, VFIO_IOMMU_DIRTY_PAGES.request, argument);
+}
+
 /** @throws KernelError if the container does not track dirty pages from now on */
 export function startDirtyTracking(container: Container): void {
   tryDirtyPages(container, VFIO_IOMMU_DIRTY_PAGES_FLAG_START).must();

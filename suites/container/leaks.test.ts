@@ -16,6 +16,7 @@ import {
   VFIO_IOMMU_UNMAP_DMA,
   VFIO_SET_IOMMU,
   VFIO_TYPE1v2_IOMMU,
+  addDirtyPages,
   addMapDma,
   addUnmapDma,
   expect,
@@ -23,7 +24,6 @@ import {
   groupNode,
   sys,
   test,
-  vfio_iommu_type1_dirty_bitmap,
   vfio_iommu_type1_info,
   type Arg,
   type Ref,
@@ -97,27 +97,15 @@ test(
   ({ container, memory }) => {
     const ram = memory({ size: 2 * 4096, kind: '4k' });
     const at = (page: bigint) => ({ iova: page * P, vaddr: ram.address, size: P });
-    const dirtyPages = (program: Program, flags: number) =>
-      program.syscall(
-        'ioctl',
-        container.fd,
-        VFIO_IOMMU_DIRTY_PAGES.request,
-        program.data(
-          vfio_iommu_type1_dirty_bitmap.encode({
-            argsz: vfio_iommu_type1_dirty_bitmap.size,
-            flags,
-          }),
-        ),
-      );
     expectNoKernelLeak(ROUNDS, () => {
       const answers = differentAnswers((program) => [
         addMapDma(program, container.fd, at(1n)),
         addMapDma(program, container.fd, at(2n)),
-        dirtyPages(program, VFIO_IOMMU_DIRTY_PAGES_FLAG_START),
-        dirtyPages(program, VFIO_IOMMU_DIRTY_PAGES_FLAG_START),
+        addDirtyPages(program, container.fd, VFIO_IOMMU_DIRTY_PAGES_FLAG_START),
+        addDirtyPages(program, container.fd, VFIO_IOMMU_DIRTY_PAGES_FLAG_START),
         addMapDma(program, container.fd, at(3n)),
         addUnmapDma(program, container.fd, { iova: P, size: P }).ref,
-        dirtyPages(program, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP),
+        addDirtyPages(program, container.fd, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP),
         addUnmapDma(program, container.fd, { iova: 0n, size: 8n * P }).ref,
       ]);
       expect(answers).toEqual([[0, 0, 0, 0, 0, 0, 0, 0]]);

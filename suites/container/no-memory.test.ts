@@ -11,11 +11,10 @@ import {
   VFIO_IOMMU_UNMAP_DMA,
   VFIO_SET_IOMMU,
   VFIO_TYPE1v2_IOMMU,
+  addDirtyPages,
   addMapDma,
   addUnmapDma,
-  armAllocationFailures,
   expect,
-  failNthAllocation,
   mappingState,
   scatteredMemory,
   setBits,
@@ -24,12 +23,11 @@ import {
   sys,
   test,
   tryGetDirtyBitmap,
-  vfio_iommu_type1_dirty_bitmap,
   vfio_iommu_type1_info,
+  withEachFailing,
   type Arg,
   type Program,
   type Ref,
-  type TestContext,
 } from '../../harness/testing/index.ts';
 
 const P = 4096n;
@@ -37,30 +35,6 @@ const IOVA = 0x100000n;
 const ENOMEM = -12;
 const ATTACH = 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_attach_group()';
 const needs = [FAILSLAB];
-
-/** No call allocates so often: the test would not end. */
-const MOST_ALLOCATIONS = 500;
-
-/**
- * Makes a call again and again: its first allocation fails, then its second, until it needs no more.
- * @param after looks at what the call left, and undoes it if it succeeded
- * @returns how often the call was refused
- */
-function withEachFailing(
-  { defer }: TestContext,
-  call: (program: Program) => Ref,
-  after: (result: number) => void,
-): number {
-  defer(armAllocationFailures());
-  let refused = 0;
-  for (let nth = 1; nth < MOST_ALLOCATIONS; nth++) {
-    const { result, hasFailed } = failNthAllocation(nth, call);
-    after(result);
-    if (result < 0) refused++;
-    if (!hasFailed) return refused;
-  }
-  throw new Error(`more than ${MOST_ALLOCATIONS} allocations in a call`);
-}
 
 const ioctlWith =
   (fd: Arg, request: number, argument: Buffer | number) =>
@@ -186,13 +160,9 @@ test(
       container.mapDma({ iova: IOVA + page * P, vaddr: ram.address, size: P });
     }
     const bitmap = () => tryGetDirtyBitmap(container, { iova: IOVA, size: 64n * P });
-    const start = vfio_iommu_type1_dirty_bitmap.encode({
-      argsz: vfio_iommu_type1_dirty_bitmap.size,
-      flags: VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
-    });
     const refused = withEachFailing(
       context,
-      ioctlWith(container.fd, VFIO_IOMMU_DIRTY_PAGES.request, start),
+      (program) => addDirtyPages(program, container.fd, VFIO_IOMMU_DIRTY_PAGES_FLAG_START),
       (result) => {
         expect([0, ENOMEM]).toContain(result);
         if (result < 0) {

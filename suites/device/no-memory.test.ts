@@ -2,17 +2,14 @@ import {
   ERRNO,
   FAILSLAB,
   VFIO_DEVICE_IOEVENTFD,
-  armAllocationFailures,
   enableDevice,
   expect,
-  failNthAllocation,
   test,
   tryIoeventfd,
   vfio_device_ioeventfd,
+  withEachFailing,
 } from '../../harness/testing/index.ts';
 
-/** More allocations than any of the calls makes. */
-const MOST = 500;
 const OPTIONS = { needs: [FAILSLAB], timeoutMs: 180_000 };
 
 test(
@@ -24,8 +21,8 @@ test(
     source: 'drivers/vfio/pci/vfio_pci_rdwr.c vfio_pci_ioeventfd()',
     device: 'ivshmem',
   },
-  ({ device, eventfd, defer }) => {
-    defer(armAllocationFailures());
+  (context) => {
+    const { device, eventfd } = context;
     enableDevice(device);
     const region = device.region(2);
     const { fd } = eventfd();
@@ -38,21 +35,20 @@ test(
       fd,
       reserved: 0,
     });
-    let refused = 0;
-    for (let nth = 1; nth < MOST; nth++) {
-      const { result, hasFailed } = failNthAllocation(nth, (program) =>
+    const refused = withEachFailing(
+      context,
+      (program) =>
         program.syscall('ioctl', device.fd, VFIO_DEVICE_IOEVENTFD.request, program.data(argument)),
-      );
-      const again = tryIoeventfd(device, region, { ...base, fd: -1 });
-      if (result < 0) {
-        refused++;
-        expect(result, `allocation ${nth}`).toBe(-ERRNO.ENOMEM);
-        expect(again, 'nothing was assigned').toFailWith('ENODEV');
-      } else {
-        expect(again).toSucceed(0);
-      }
-      if (!hasFailed) break;
-    }
+      (result) => {
+        const again = tryIoeventfd(device, region, { ...base, fd: -1 });
+        if (result < 0) {
+          expect(result).toBe(-ERRNO.ENOMEM);
+          expect(again, 'nothing was assigned').toFailWith('ENODEV');
+        } else {
+          expect(again).toSucceed(0);
+        }
+      },
+    );
     expect(refused).toBeGreaterThan(0);
   },
 );

@@ -8,20 +8,17 @@ import {
   VFIO_PCI_INTX_IRQ_INDEX,
   VFIO_PCI_REQ_IRQ_INDEX,
   allocatedMessages,
-  armAllocationFailures,
   expect,
-  failNthAllocation,
   fds,
   interruptHandlers,
   test,
   vfio_irq_set,
+  withEachFailing,
   type IrqAction,
   type TestContext,
 } from '../../harness/testing/index.ts';
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
-/** More allocations than any of the calls makes. */
-const MOST = 300;
 
 interface Row {
   name: string;
@@ -75,7 +72,6 @@ for (const row of ROWS) {
       timeoutMs: 180_000,
     },
     (t) => {
-      t.defer(armAllocationFailures());
       const irqs = new Irqs(t.device, index);
       row.prepare?.(t);
       const signal = t.eventfd();
@@ -89,33 +85,32 @@ for (const row of ROWS) {
       });
       const messages = allocatedMessages(t.pci);
       const undo = () => irqs.tryEventfds([null], 0, action);
-      let refused = 0;
-      for (let nth = 1; nth < MOST; nth++) {
-        const { result, hasFailed } = failNthAllocation(nth, (program) =>
+      const refused = withEachFailing(
+        t,
+        (program) =>
           program.syscall(
             'ioctl',
             t.device.fd,
             VFIO_DEVICE_SET_IRQS.request,
             program.data(Buffer.concat([header, data])),
           ),
-        );
-        if (result < 0) {
-          refused++;
-          expect(result, `allocation ${nth}`).toBe(-ERRNO.ENOMEM);
-          expect(interruptHandlers(t.pci.bdf)).toHaveLength(row.handlersBefore ?? 0);
-          if (!row.prepare) {
-            expect(allocatedMessages(t.pci)).toBe(messages);
-            expect(irqs.tryPlain('trigger'), 'not enabled').toFailWith('EINVAL');
+        (result) => {
+          if (result < 0) {
+            expect(result).toBe(-ERRNO.ENOMEM);
+            expect(interruptHandlers(t.pci.bdf)).toHaveLength(row.handlersBefore ?? 0);
+            if (!row.prepare) {
+              expect(allocatedMessages(t.pci)).toBe(messages);
+              expect(irqs.tryPlain('trigger'), 'not enabled').toFailWith('EINVAL');
+            }
+          } else if (row.prepare) {
+            expect(undo()).toSucceed(0);
+          } else {
+            irqs.loopback();
+            expect(signal.take()).toBe(1);
+            irqs.disable();
           }
-        } else if (row.prepare) {
-          expect(undo()).toSucceed(0);
-        } else {
-          irqs.loopback();
-          expect(signal.take()).toBe(1);
-          irqs.disable();
-        }
-        if (!hasFailed) break;
-      }
+        },
+      );
       expect(refused).toBeGreaterThan(0);
       expect(irqs.tryEventfds([signal], 0, action)).toSucceed(0);
     },
