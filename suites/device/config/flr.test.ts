@@ -1,0 +1,251 @@
+import {
+  ConfigPair,
+  OWN_MACHINE,
+  PCI_BASE_ADDRESS_0,
+  PCI_COMMAND,
+  PCI_COMMAND_MEMORY,
+  PCI_EXP_DEVCAP,
+  PCI_EXP_DEVCAP_FLR,
+  PCI_EXP_DEVCTL,
+  PCI_EXP_DEVCTL_BCR_FLR,
+  PCI_EXP_DEVCTL_PAYLOAD,
+  PCI_EXP_DEVCTL_PHANTOM,
+  PCI_EXP_DEVCTL_READRQ,
+  PCI_INTERRUPT_LINE,
+  Program,
+  VFIO_DEVICE_RESET,
+  enableDevice,
+  expect,
+  runParallel,
+  setResetMethods,
+  test,
+  type TestContext,
+} from '../../../harness/testing/index.ts';
+
+const CONFIG = 'drivers/vfio/pci/vfio_pci_config.c';
+const WRITE = `${CONFIG} vfio_exp_config_write()`;
+const EXPRESS = ['e1000e', 'igb', 'virtio-net'];
+
+/** A register that keeps what is written until the device is reset: BAR, offset, width and value. */
+const WITNESS: Record<string, { bar: number; offset: number; width: 1 | 4; value: number }> = {
+  // Multicast table.
+  e1000e: { bar: 0, offset: 0x5200, width: 4, value: 0x1234_5678 },
+  igb: { bar: 0, offset: 0x5200, width: 4, value: 0x1234_5678 },
+  // Interrupt mask; virtio: device status in the common configuration.
+  nvme: { bar: 0, offset: 0x0c, width: 4, value: 0x0000_0001 },
+  'virtio-net': { bar: 4, offset: 0x14, width: 1, value: 0x03 },
+};
+
+function open(context: TestContext) {
+  const { device, pci, defer, role } = context;
+  const pair = new ConfigPair(device, pci);
+  defer(() => pair.close());
+  const { start } = pair.structure('EXP');
+  enableDevice(device);
+  const at = WITNESS[role];
+  return {
+    view: pair.view,
+    hardware: pair.hardware,
+    capability: start + PCI_EXP_DEVCAP,
+    control: start + PCI_EXP_DEVCTL,
+    /** Writes the register that a reset clears. */
+    mark: () => {
+      const bytes = Buffer.alloc(at!.width);
+      bytes.writeUIntLE(at!.value, 0, at!.width);
+      device.region(at!.bar).write(at!.offset, bytes);
+    },
+    marked: () =>
+      device.region(at!.bar).read(at!.offset, at!.width).readUIntLE(0, at!.width) === at!.value,
+  };
+}
+
+test(
+  'device.config.exp.flr',
+  'the FLR bit resets a device that has FLR, and always reads as zero',
+  { source: WRITE, devices: ['igb', 'nvme', 'virtio-net'], peer: ['S5'] },
+  (context) => {
+    const { view, hardware, capability, control, mark, marked } = open(context);
+    expect(view.read32(capability) & PCI_EXP_DEVCAP_FLR).toBe(PCI_EXP_DEVCAP_FLR);
+    const first = view.read16(control);
+    for (const width of [2, 1, 4]) {
+      mark();
+      expect(marked()).toBe(true);
+      if (width === 1) view.write8(control + 1, (first | PCI_EXP_DEVCTL_BCR_FLR) >> 8);
+      else if (width === 2) view.write16(control, first | PCI_EXP_DEVCTL_BCR_FLR);
+      else view.write32(control, first | PCI_EXP_DEVCTL_BCR_FLR);
+      expect(view.read16(control)).toBe(first);
+      expect(hardware.read16(control)).toBe(first);
+      expect(marked(), `${width} bytes`).toBe(false);
+    }
+  },
+);
+
+test(
+  'device.config.exp.flr-missing',
+  'the FLR bit does nothing on a device without FLR, and reads as zero',
+  { source: WRITE, device: 'e1000e' },
+  (context) => {
+    const { view, hardware, capability, control, mark, marked } = open(context);
+    expect(view.read32(capability) & PCI_EXP_DEVCAP_FLR).toBe(0);
+    const first = view.read16(control);
+    const before = hardware.readAll();
+    mark();
+    view.write16(control, first | PCI_EXP_DEVCTL_BCR_FLR);
+    view.write8(control + 1, (first | PCI_EXP_DEVCTL_BCR_FLR) >> 8);
+    expect(view.read16(control)).toBe(first);
+    expect(hardware.readAll()).toEqual(before);
+    expect(marked()).toBe(true);
+  },
+);
+
+test(
+  'device.config.exp.no-flr',
+  'other writes to device control reset nothing',
+  { source: WRITE, devices: ['igb', 'nvme', 'virtio-net'] },
+  (context) => {
+    const { view, control, mark, marked } = open(context);
+    const first = view.read16(control);
+    mark();
+    view.write16(control, (first | 0x7fff) & ~PCI_EXP_DEVCTL_READRQ);
+    view.write8(control + 1, 0);
+    view.write8(control, 0);
+    view.write16(control, first);
+    expect(marked()).toBe(true);
+  },
+);
+
+for (const { by, title, devices } of [
+  { by: 'flr', title: 'the FLR bit', devices: ['igb', 'nvme', 'virtio-net'] },
+  { by: 'ioctl', title: 'VFIO_DEVICE_RESET', devices: ['e1000e', 'igb', 'nvme', 'virtio-net'] },
+] as const) {
+  test(
+    `device.config.after-reset.${by}`,
+    `a reset by ${title} keeps the registers of the header, the virtual ones and those of the hardware`,
+    {
+      covers: by === 'ioctl' ? [VFIO_DEVICE_RESET] : [],
+      source: [WRITE, 'drivers/pci/pci.c pci_try_reset_function()'],
+      devices,
+      needs: [OWN_MACHINE],
+    },
+    (context) => {
+      const { device } = context;
+      const { view, hardware, control } = open(context);
+      const bars = hardware.read(PCI_BASE_ADDRESS_0, 0x18);
+      view.write8(PCI_INTERRUPT_LINE, 0x5a);
+      view.write32(PCI_BASE_ADDRESS_0, 0x8000_0000);
+      view.write32(PCI_BASE_ADDRESS_0 + 16, 0x4000_0000);
+      view.write8(0x0c, 0x10);
+      const shown = view.read(0, 0x40);
+      const first = view.read16(control);
+      if (by === 'flr') view.write16(control, first | PCI_EXP_DEVCTL_BCR_FLR);
+      else device.reset();
+      expect(view.read(0, 0x40)).toEqual(shown);
+      expect(hardware.read(PCI_BASE_ADDRESS_0, 0x18)).toEqual(bars);
+      expect(view.read16(control)).toBe(first);
+      view.write8(0x0c, 0);
+    },
+  );
+}
+
+test(
+  'device.config.exp.flr-blocks',
+  'an access to a mapping waits until a reset by the FLR bit is over',
+  { source: WRITE, device: 'igb' },
+  (context) => {
+    // The kernel gives the device 100 ms (PCI Express 5.0, 6.6.2) and keeps users out meanwhile.
+    const RESET_NS = 100_000_000n;
+    const LOADS = 400;
+    const { device, map, defer, pci } = context;
+    const { view, control } = open(context);
+    defer(setResetMethods(pci, ['flr']));
+    const mapping = map(device.region(0), { size: 4096n });
+    mapping.load32(0);
+    const bytes = Buffer.alloc(2);
+    bytes.writeUInt16LE(view.read16(control) | PCI_EXP_DEVCTL_BCR_FLR);
+    const resetting = new Program();
+    const at = view.info.offset + BigInt(control);
+    resetting.syscall('poll', 0, 0, 20);
+    const reset = resetting.syscall('pwrite', device.fd, resetting.data(bytes), 2, at);
+    const loading = new Program({ arena: 16 * LOADS });
+    const durations = loading.data(8 * LOADS);
+    const pause = loading.syscall('poll', 0, 0, 1);
+    loading.load(32, mapping.address);
+    const loads = loading.repeat(pause, LOADS, durations);
+    runParallel([resetting, loading]);
+    expect(resetting.result(reset)).toBe(2);
+    expect(loading.result(loads)).toBe(0);
+    const [loaded, wasReset] = [loading.times(loads), resetting.times(reset)];
+    // Only loads before and after the reset tell how long there were none.
+    if (loaded.start > wasReset.start || loaded.end < wasReset.end) return;
+    const longest = Array.from({ length: LOADS }, (_, i) => durations.bytes.readBigUInt64LE(8 * i));
+    expect(longest.some((duration) => duration > (RESET_NS * 9n) / 10n)).toBe(true);
+  },
+);
+
+test(
+  'device.config.exp.flr-memory-off',
+  'a reset by the FLR bit does not switch memory decoding on',
+  { source: WRITE, devices: ['igb', 'nvme'] },
+  (context) => {
+    const { view, control } = open(context);
+    const bar = context.device.region(0);
+    const command = view.read16(PCI_COMMAND);
+    view.write16(PCI_COMMAND, command & ~PCI_COMMAND_MEMORY);
+    view.write16(control, view.read16(control) | PCI_EXP_DEVCTL_BCR_FLR);
+    expect(view.read16(PCI_COMMAND)).toBe(command & ~PCI_COMMAND_MEMORY);
+    expect(bar.tryRead(0, 4)).toFailWith('EIO');
+    view.write16(PCI_COMMAND, command);
+    expect(bar.tryRead(0, 4)).toSucceed(4);
+  },
+);
+
+test(
+  'device.config.exp.payload',
+  'the payload size that the user writes is kept for him and leaves the hardware as it is',
+  { source: `${CONFIG} init_pci_cap_exp_perm()`, devices: EXPRESS },
+  (context) => {
+    const { view, hardware, control } = open(context);
+    const first = view.read16(control);
+    const real = hardware.read16(control);
+    for (const size of [0x20, 0xa0, PCI_EXP_DEVCTL_PAYLOAD, 0]) {
+      const value = (first & ~PCI_EXP_DEVCTL_PAYLOAD) | size;
+      view.write16(control, value);
+      expect(view.read16(control)).toBe(value);
+      expect(hardware.read16(control)).toBe(real);
+    }
+    view.write16(control, first);
+  },
+);
+
+test(
+  'device.config.exp.read-request',
+  'the read request size that the user writes is kept for him and set in the hardware if it can be',
+  { source: WRITE, devices: EXPRESS, needs: [OWN_MACHINE] },
+  (context) => {
+    const { view, hardware, control } = open(context);
+    const first = view.read16(control);
+    for (const size of [0x1000, 0x2000, 0x5000, 0]) {
+      const before = hardware.read16(control);
+      hardware.write16(control, (before & ~PCI_EXP_DEVCTL_READRQ) | size);
+      const wanted = hardware.read16(control);
+      hardware.write16(control, before);
+      view.write16(control, (first & ~PCI_EXP_DEVCTL_READRQ) | size);
+      expect(view.read16(control)).toBe((first & ~PCI_EXP_DEVCTL_READRQ) | size);
+      expect(hardware.read16(control)).toBe(wanted);
+    }
+    view.write16(control, first);
+  },
+);
+
+test(
+  'device.config.exp.phantom',
+  'phantom functions cannot be enabled',
+  { source: `${CONFIG} init_pci_cap_exp_perm()`, devices: EXPRESS },
+  (context) => {
+    const { view, hardware, control } = open(context);
+    const first = view.read16(control);
+    view.write16(control, first | PCI_EXP_DEVCTL_PHANTOM);
+    expect(view.read16(control)).toBe(first);
+    expect(hardware.read16(control) & PCI_EXP_DEVCTL_PHANTOM).toBe(0);
+  },
+);

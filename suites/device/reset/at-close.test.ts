@@ -1,0 +1,150 @@
+import {
+  PCI_COMMAND,
+  PCI_COMMAND_INTX_DISABLE,
+  PCI_COMMAND_MASTER,
+  PCI_COMMAND_MEMORY,
+  VFIO_DEVICE_FLAGS_RESET,
+  enableDevice,
+  eventually,
+  expect,
+  resetMethods,
+  runtimeStatus,
+  scratchRegisters,
+  setResetMethods,
+  test,
+  tryHotReset,
+  type Device,
+} from '../../../harness/testing/index.ts';
+
+const TRY_RESET = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_dev_set_try_reset()';
+const NEEDS_RESET = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_dev_set_needs_reset()';
+const DISABLE = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_disable()';
+
+/** Multicast table array, which a bus reset clears. */
+const { offset: MTA } = scratchRegisters('e1000e');
+
+function mark(device: Device, value: number): void {
+  enableDevice(device);
+  device.region(0).write32(MTA, value);
+  expect(device.region(0).read32(MTA)).toBe(value);
+}
+
+function marked(device: Device): number {
+  enableDevice(device);
+  return device.region(0).read32(MTA);
+}
+
+test(
+  'device.close-reset.bus',
+  'a device that has no reset of its own is reset with its bus when its user closes it',
+  { covers: [], source: [TRY_RESET, NEEDS_RESET], device: 'e1000e' },
+  ({ group, pci, openDevice, defer }) => {
+    defer(setResetMethods(pci, []));
+    const first = openDevice(group, pci.bdf);
+    expect(first.info().flags & VFIO_DEVICE_FLAGS_RESET).toBe(0);
+    mark(first, 0x1234_5678);
+    first.close();
+    const second = openDevice(group, pci.bdf);
+    expect(marked(second)).toBe(0);
+  },
+);
+
+test(
+  'device.close-reset.last-of-bus',
+  'of devices that only their bus can reset, the last one to be closed resets them all, no other does',
+  {
+    covers: [],
+    source: [TRY_RESET, NEEDS_RESET],
+    device: 'bridge-child-b',
+    uses: ['bridge-child-a'],
+  },
+  ({ group, pci, bound, openDevice }) => {
+    expect(resetMethods(pci)).toEqual([]);
+    const sibling = openDevice(group, bound('bridge-child-a').bdf);
+    const first = openDevice(group, pci.bdf);
+    mark(first, 0x2468_ace0);
+    first.close();
+    const second = openDevice(group, pci.bdf);
+    expect(marked(second)).toBe(0x2468_ace0);
+    second.close();
+    sibling.close();
+    const third = openDevice(group, pci.bdf);
+    expect(marked(third)).toBe(0);
+  },
+);
+
+test(
+  'device.close-reset.other-groups',
+  'functions of other groups that are open keep a device from being reset with its bus',
+  { covers: [], source: NEEDS_RESET, device: 'igb-multi-0', uses: ['igb-multi-1'] },
+  ({ group, pci, openRole, openDevice, defer }) => {
+    const other = openRole('igb-multi-1').device;
+    mark(other, 0x1111_2222);
+    defer(setResetMethods(pci, []));
+    const first = openDevice(group, pci.bdf);
+    mark(first, 0x3333_4444);
+    first.close();
+    expect(marked(other)).toBe(0x1111_2222);
+    const second = openDevice(group, pci.bdf);
+    expect(marked(second)).toBe(0x3333_4444);
+    second.close();
+    other.close();
+    const third = openDevice(group, pci.bdf);
+    expect(marked(third)).toBe(0);
+  },
+);
+
+test(
+  'device.close-reset.interrupt-disable',
+  'the command register a device had before it was opened comes back without its interrupts disabled',
+  { covers: [], source: DISABLE, devices: ['edu', 'igb', 'e1000e'] },
+  ({ group, pci, openDevice }) => {
+    openDevice(group, pci.bdf).close();
+    const hardware = () => pci.config().readUInt16LE(PCI_COMMAND);
+    const changed = PCI_COMMAND_MASTER | PCI_COMMAND_INTX_DISABLE;
+    const command = hardware();
+    expect(command & changed).toBe(0);
+    const device = openDevice(group, pci.bdf);
+    device.config.write16(PCI_COMMAND, PCI_COMMAND_MEMORY | changed);
+    expect(hardware() & changed).toBe(changed);
+    device.close();
+    expect(hardware()).toBe(command);
+    const second = openDevice(group, pci.bdf);
+    expect(second.config.read16(PCI_COMMAND) & changed).toBe(0);
+    expect(hardware() & changed).toBe(0);
+  },
+);
+
+test(
+  'device.hot-reset.nothing-held',
+  'after hot resets, done and refused, groups can be closed and opened again, and devices go to sleep',
+  {
+    covers: [],
+    source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_ioctl_pci_hot_reset_groups(): fput()',
+    device: 'igb-multi-0',
+    uses: ['igb-multi-1'],
+  },
+  ({ pci, bound, containerWith, openFreshGroup, openDevice }) => {
+    const sibling = bound('igb-multi-1');
+    for (let round = 0; round < 2; round++) {
+      const groups = [openFreshGroup(pci.group!), openFreshGroup(sibling.group!)];
+      const container = containerWith(...groups);
+      const [mine, theirs] = groups as [(typeof groups)[0], (typeof groups)[0]];
+      const device = openDevice(mine, pci.bdf);
+      expect(tryHotReset(device, [mine.fd])).toFailWith('EINVAL');
+      expect(tryHotReset(device, [mine.fd, 9999])).toFailWith('EBADF');
+      expect(tryHotReset(device, [theirs.fd, container.fd])).toFailWith('EINVAL');
+      expect(tryHotReset(device, [mine.fd, theirs.fd, mine.fd])).toFailWith('EINVAL');
+      expect(tryHotReset(device, [mine.fd, theirs.fd])).toSucceed(0);
+      device.close();
+      for (const group of groups) group.close();
+      container.close();
+      for (const one of [pci, sibling]) {
+        expect(
+          eventually(() => runtimeStatus(one) === 'suspended'),
+          one.bdf,
+        ).toBe(true);
+      }
+    }
+  },
+);
