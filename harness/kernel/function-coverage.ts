@@ -5,6 +5,12 @@ const TRACING = '/sys/kernel/tracing';
 const INSTANCE = `${TRACING}/instances/vfio-conformance`;
 
 /**
+ * For each processor: what the first programs call again and again must not take longer to read than to
+ * do. What is overwritten shows in a later program, when what overwrote it is no longer traced.
+ */
+const BUFFER_KB = '128';
+
+/**
  * Which functions of VFIO were called, by the function tracer (Documentation/trace/ftrace.rst).
  * What was seen once is no longer traced: soon the tracer costs nothing, and what it still shows is
  * new.
@@ -19,6 +25,7 @@ export class FunctionCoverage {
     try {
       if (!readFileSync(`${TRACING}/available_tracers`, 'utf8').includes('function')) return null;
       if (!existsSync(INSTANCE)) mkdirSync(INSTANCE);
+      write('buffer_size_kb', BUFFER_KB);
       write('set_ftrace_filter', '*vfio*');
       for (const module of vfioModules()) filter(`*:mod:${module}`);
       write('current_tracer', 'function');
