@@ -1,4 +1,5 @@
 import { judge } from '../fuzz/fuzzer.ts';
+import type { Operation } from '../fuzz/operation.ts';
 import { ProgramArbitrary } from '../fuzz/program-arbitrary.ts';
 import { programAt } from '../fuzz/search.ts';
 import type { Program } from '../shim/index.ts';
@@ -10,13 +11,16 @@ import type { Loop, LoopRun } from './timed-loop.ts';
 type FuzzStage = ReturnType<DeclaredFuzzer['stage']>;
 
 const SEED = 1;
-/** Programs until the JavaScript engine has compiled what they need: campaigns run thousands. */
-const WARM_UP = 40;
+/** Programs of a sample: long ones and short ones. */
+const TOGETHER = 10;
+/** Samples until the JavaScript engine has compiled what they need: campaigns run thousands. */
+const WARM_UP = 5;
 const NS_PER_MS = 1e6;
 
 /**
- * Declares the benchmark of a fuzzer. A sample is a program from its making to its verdict, divided by
- * its operations; it is compared with a C program that issues the same calls and looks at nothing.
+ * Declares the benchmark of a fuzzer. A sample is the time that programs take from their making to their
+ * verdict, divided by their operations; it is compared with a C program that issues the calls of one of
+ * them and looks at nothing.
  * @param tolerance how much longer the fuzzer may take, as a part of what the C program takes
  */
 export function benchFuzzer<Run>(
@@ -50,7 +54,7 @@ class FuzzLoop implements Loop {
   }
 
   run(count: number): LoopRun {
-    const samples = Array.from({ length: count }, () => this.#sample(this.#next++));
+    const samples = Array.from({ length: count }, () => this.#sample());
     return {
       samples: new Map([['', samples.map(({ ns, operations }) => ns / operations)]]),
       durationNs: samples.reduce((sum, { ns }) => sum + ns, 0),
@@ -58,23 +62,39 @@ class FuzzLoop implements Loop {
     };
   }
 
-  #sample(index: number): { ns: number; operations: number } {
+  #sample(): { ns: number; operations: number } {
+    let operations = 0;
     const begun = performance.now();
-    const operations = programAt(this.#programs, SEED, index);
-    const difference = judge(this.#fuzzer, this.#stage, operations);
-    const ns = (performance.now() - begun) * NS_PER_MS;
-    if (difference) throw new Error(`${difference.what}: expected ${difference.expected}`);
-    return { ns, operations: operations.length };
+    for (let programs = 0; programs < TOGETHER; programs++) {
+      operations += this.#judge(this.#next++);
+    }
+    return { ns: (performance.now() - begun) * NS_PER_MS, operations };
   }
 
-  /** The C program, with the calls of the program that was run last. */
+  /** Operations of the program. */
+  #judge(index: number): number {
+    const operations = programAt(this.#programs, SEED, index);
+    const difference = judge(this.#fuzzer, this.#stage, operations);
+    if (difference) throw new Error(`${difference.what}: expected ${difference.expected}`);
+    return operations.length;
+  }
+
+  /** The C program, with the calls of the long program that was run last. */
   reference(): Reference {
-    const operations = programAt(this.#programs, SEED, this.#next - 1);
+    const operations = this.#lastLong();
     let input: Buffer = Buffer.alloc(0);
     judge(this.#fuzzer, this.#stage, operations, {
       onIssued: (program) => (input = blockOf(program)),
     });
     return { args: ['replay', operations.length], fds: 'same', input };
+  }
+
+  /** In a short one, what every program begins with would take its part. */
+  #lastLong(): readonly Operation[] {
+    for (let index = this.#next - 1; ; index--) {
+      const operations = programAt(this.#programs, SEED, index);
+      if (operations.length >= this.#fuzzer.longest / 2) return operations;
+    }
   }
 }
 

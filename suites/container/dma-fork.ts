@@ -1,5 +1,5 @@
 import { kernelAtLeast } from '../../harness/testing/index.ts';
-import { addMap, addUnmap } from './dma-calls.ts';
+import { PAGE, addMap, addUnmap, mapCall, unmapCall } from './dma-calls.ts';
 import { WINDOW, type Range } from './dma-model.ts';
 import type { DmaRun } from './dma-stage.ts';
 
@@ -14,13 +14,18 @@ const BODIES: readonly ((run: DmaRun, range: Range) => void)[] = [
   ({ batch, stage }) => stage.addNoMemory(batch),
   // It unmaps what its parent has mapped: a container belongs to whoever holds it.
   ({ batch, model, stage }, range) =>
-    addUnmap(batch, stage.container.fd, stage.bytesOf(range), model.unmap(range)),
+    addUnmap(
+      batch,
+      stage.container.fd,
+      unmapCall(stage.iova(range.at), range.pages * PAGE),
+      model.unmap(range),
+    ),
   // It maps memory that both share, which is locked in its own name.
   ({ batch, model, stage }, range) => {
     if (!KNOWS_OWNER) return;
     const at = Math.max(0, range.at);
     const pages = Math.min(range.pages, WINDOW - at);
-    const call = { ...stage.bytesOf({ at, pages }), vaddr: stage.vaddr(at) };
+    const call = mapCall(stage.iova(at), stage.vaddr(at), pages * PAGE);
     const result = model.map({ at, pages, from: at, read: true, write: true }, false);
     batch.expectResult(addMap(batch, stage.container.fd, call), result);
   },

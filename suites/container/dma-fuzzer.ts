@@ -18,8 +18,8 @@ const COMMON = {
     'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_dirty_pages()',
   ],
   kinds: DMA_KINDS,
-  longest: 4000,
-  programs: 4,
+  longest: 6000,
+  programs: 3,
 } satisfies Partial<FuzzOptions<DmaRun>>;
 
 /** A TYPE1v2 container, with a device that looks at what is mapped. */

@@ -14,7 +14,16 @@ import {
   type Kind,
 } from '../../harness/testing/index.ts';
 import { CHILDREN, addChild } from './dma-fork.ts';
-import { PAGE, RW, addMap, addUnmap, type MapCall, type UnmapCall } from './dma-calls.ts';
+import {
+  PAGE,
+  RW,
+  addMap,
+  addUnmap,
+  mapCall,
+  unmapCall,
+  type MapCall,
+  type UnmapCall,
+} from './dma-calls.ts';
 import { addDirtyBitmap, addDirtyFlag, addUnmapTellingDirty } from './dma-dirty-calls.ts';
 import { EVERYTHING, WINDOW, WRAPS, type Protection, type Range } from './dma-model.ts';
 import type { DmaRun } from './dma-stage.ts';
@@ -54,12 +63,12 @@ function rangeNear({ model }: DmaRun, which: number, shape: number): Range {
 
 /** The arguments of an unmap of a range. */
 function unmapOf({ stage }: DmaRun, { at, pages }: Range, flags = 0): UnmapCall {
-  return { iova: stage.iova(at), size: pages * PAGE, flags };
+  return unmapCall(stage.iova(at), pages * PAGE, flags);
 }
 
 /** The arguments of a map: `pages` from page `at` of the window on, to the memory from `from` on. */
 function mapOf({ stage }: DmaRun, at: number, pages: number, from: number, flags = RW): MapCall {
-  return { iova: stage.iova(at), size: pages * PAGE, vaddr: stage.vaddr(from), flags };
+  return mapCall(stage.iova(at), stage.vaddr(from), pages * PAGE, flags);
 }
 
 /** A map that is refused: what is wrong with it, and the errno; null leaves the verdict to the model. */
@@ -206,7 +215,7 @@ export const DMA_KINDS: Readonly<Record<string, Kind<DmaRun>>> = {
     issue({ batch, model, stage }, how = 0) {
       const flags = how === 0 ? VFIO_DMA_UNMAP_FLAG_ALL : 0;
       const size = how === 0 ? 0 : ALMOST_ALL;
-      addUnmap(batch, stage.container.fd, { iova: 0, size, flags }, model.unmap(EVERYTHING));
+      addUnmap(batch, stage.container.fd, unmapCall(0, size, flags), model.unmap(EVERYTHING));
     },
   },
   'take-vaddr': {
@@ -224,7 +233,7 @@ export const DMA_KINDS: Readonly<Record<string, Kind<DmaRun>>> = {
     issue({ batch, model, stage }) {
       const flags = VFIO_DMA_UNMAP_FLAG_ALL | VFIO_DMA_UNMAP_FLAG_VADDR;
       const expected = model.takeVaddr(EVERYTHING);
-      addUnmap(batch, stage.container.fd, { iova: 0, size: 0, flags }, expected);
+      addUnmap(batch, stage.container.fd, unmapCall(0, 0, flags), expected);
     },
   },
   'give-vaddr': {

@@ -15,7 +15,7 @@ import {
   type Stage,
   type TestContext,
 } from '../../harness/testing/index.ts';
-import { PAGE, addMap, addUnmap } from './dma-calls.ts';
+import { PAGE, addMap, addUnmap, mapCall, unmapCall } from './dma-calls.ts';
 import { DmaModel, type Protection } from './dma-model.ts';
 
 const THREADS = 3;
@@ -126,7 +126,7 @@ const KINDS: Readonly<Record<string, Kind<ParallelRun>>> = {
       const pages = Math.min(1 + more, OWN - at);
       const first = Math.min(from, OWN - pages);
       const iova = stage.iova(thread * OWN + at);
-      const call = { iova, size: pages * PAGE, vaddr: stage.vaddr(first) };
+      const call = mapCall(iova, stage.vaddr(first), pages * PAGE);
       const ref = addMap(batch, stage.container.fd, call);
       batch.expectResult(ref, model.map({ at, pages, from: first, read: true, write: true }));
     },
@@ -137,7 +137,7 @@ const KINDS: Readonly<Record<string, Kind<ParallelRun>>> = {
     issue({ stage, threads }, thread = 0, at = 0, more = 0) {
       const { batch, model } = threads[thread]!;
       const range = { at, pages: Math.min(1 + more, OWN - at) };
-      const call = { iova: stage.iova(thread * OWN + at), size: range.pages * PAGE };
+      const call = unmapCall(stage.iova(thread * OWN + at), range.pages * PAGE);
       addUnmap(batch, stage.container.fd, call, model.unmap(range));
     },
   },
@@ -147,7 +147,7 @@ const KINDS: Readonly<Record<string, Kind<ParallelRun>>> = {
     issue({ stage, threads, contended }, thread = 0, page = 0) {
       const own = threads[thread]!;
       const iova = stage.iova(THREADS * OWN + page);
-      const call = { iova, size: PAGE, vaddr: stage.vaddr(page) };
+      const call = mapCall(iova, stage.vaddr(page), PAGE);
       contended.push({ thread: own, page, ref: addMap(own.batch, stage.container.fd, call) });
     },
   },

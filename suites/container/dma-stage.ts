@@ -32,7 +32,7 @@ import {
   type TestContext,
 } from '../../harness/testing/index.ts';
 import { PAGE } from './dma-calls.ts';
-import { DmaModel, WINDOW, type Protection, type Range } from './dma-model.ts';
+import { DmaModel, WINDOW, type Protection } from './dma-model.ts';
 
 /** Few enough that programs meet the limit now and then. */
 const ENTRY_LIMIT = 24;
@@ -105,11 +105,6 @@ export class DmaStage implements Stage<DmaRun> {
 
   vaddr(page: number): number {
     return this.#address + page * PAGE;
-  }
-
-  /** Where a range of the window begins, and its size in bytes. */
-  bytesOf({ at, pages }: Range): { iova: number; size: number } {
-    return { iova: this.iova(at), size: pages * PAGE };
   }
 
   /** KiB of locked memory that a model stands for. */
