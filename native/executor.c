@@ -12,20 +12,10 @@
 #include "guard.h"
 #include "memory.h"
 #include "program.h"
-#include "syscalls.h"
+#include "syscall-table.h"
 
 /* Loops within loops; more than this is a mistake, and would cost stack. */
 #define MAX_DEPTH 16
-
-static const long syscall_numbers[] = {
-#define VC_SYSCALL(name, number) number,
-#define VC_HARNESS(name)
-#include "opcodes.def"
-#undef VC_SYSCALL
-#undef VC_HARNESS
-};
-
-#define SYSCALL_COUNT (sizeof syscall_numbers / sizeof syscall_numbers[0])
 
 struct execution {
 	struct vc_header *header;

@@ -11,17 +11,7 @@
 
 #include "clock.h"
 #include "program.h"
-#include "syscalls.h"
-
-static const long syscall_numbers[] = {
-#define VC_SYSCALL(name, number) number,
-#define VC_HARNESS(name)
-#include "opcodes.def"
-#undef VC_SYSCALL
-#undef VC_HARNESS
-};
-
-#define SYSCALL_COUNT (sizeof syscall_numbers / sizeof syscall_numbers[0])
+#include "syscall-table.h"
 
 /* A call whose arguments are as far as possible what the kernel gets. */
 struct call {

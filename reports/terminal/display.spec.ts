@@ -100,4 +100,13 @@ describe('summary', () => {
     expect(text).toContain('interrupted: SIGINT; 1 test not run');
     expect(text).toContain('Go on with the rest: npx vfio-conformance run --resume /nowhere');
   });
+
+  it('says how to go on with a campaign', () => {
+    const campaign = asLines([
+      { ...sampleBegin([sampleTest('a.b')]), command: ['vfio-conformance', 'fuzz'] },
+      { type: 'run-end', outcome: 'interrupted', reason: 'SIGINT' },
+    ]);
+    const text = renderSummary(reduceJournal(campaign), '/nowhere', plain);
+    expect(text).toContain('Go on with the rest: npx vfio-conformance fuzz --resume /nowhere');
+  });
 });

@@ -46,7 +46,8 @@ export function renderSummary(results: RunResults, directory: string, colors: Co
     lines.push(`Run these again: ${rerun} ${bad.map((test) => test.id).join(' ')}`);
   }
   if (run.notRun.length > 0) {
-    lines.push(`Go on with the rest: npx vfio-conformance run --resume ${directory}`);
+    const command = run.command[1] === 'fuzz' ? 'fuzz' : 'run';
+    lines.push(`Go on with the rest: npx vfio-conformance ${command} --resume ${directory}`);
   }
   if (there(HTML_FILE)) lines.push(`HTML report: ${join(directory, HTML_FILE)}`);
   return lines.join('\n') + '\n';
