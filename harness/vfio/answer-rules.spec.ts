@@ -8,9 +8,13 @@ import {
   VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE,
   VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION,
   VFIO_IRQ_INFO_EVENTFD,
+  VFIO_REGION_INFO_CAP_MSIX_MAPPABLE,
+  VFIO_REGION_INFO_CAP_TYPE,
+  VFIO_REGION_INFO_FLAG_CAPS,
   VFIO_REGION_INFO_FLAG_READ,
   vfio_device_info,
   vfio_group_status,
+  vfio_info_cap_header,
   vfio_iommu_type1_dma_unmap,
   vfio_iommu_type1_info,
   vfio_iommu_type1_info_cap_iova_range,
@@ -71,6 +75,23 @@ describe('the rules of answers', () => {
     const irq = (flags: number) =>
       isPossible('VFIO_DEVICE_GET_IRQ_INFO', vfio_irq_info.encode({ flags, count: 1 }));
     expect([0, VFIO_IRQ_INFO_EVENTFD].map(irq)).toEqual([false, true]);
+  });
+
+  it('want room for the capability that a region names', () => {
+    const region = (id: number) =>
+      isPossible(
+        'VFIO_DEVICE_GET_REGION_INFO',
+        Buffer.concat([
+          vfio_region_info.encode({
+            flags: VFIO_REGION_INFO_FLAG_READ | VFIO_REGION_INFO_FLAG_CAPS,
+            cap_offset: vfio_region_info.size,
+            size: 4096n,
+          }),
+          vfio_info_cap_header.encode({ id, version: 1, next: 0 }),
+        ]),
+      );
+    expect(region(VFIO_REGION_INFO_CAP_MSIX_MAPPABLE)).toBe(true);
+    expect(region(VFIO_REGION_INFO_CAP_TYPE)).toBe(false);
   });
 
   it('want whole pages to be unmapped', () => {

@@ -2,10 +2,13 @@
  * What `<linux/vfio.h>` promises of every successful answer, whatever a test asks for. A kernel may add
  * flags and capabilities that these headers do not know: nothing is said about those.
  */
+import type { Ioctl } from '../abi/ioctl.ts';
 import {
   VFIO_DEVICE_FLAGS_PCI,
+  VFIO_DEVICE_GET_REGION_INFO,
   VFIO_GROUP_FLAGS_CONTAINER_SET,
   VFIO_GROUP_FLAGS_VIABLE,
+  VFIO_IOMMU_GET_INFO,
   VFIO_IOMMU_INFO_CAPS,
   VFIO_IOMMU_INFO_PGSIZES,
   VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE,
@@ -13,6 +16,7 @@ import {
   VFIO_IRQ_INFO_EVENTFD,
   VFIO_PCI_NUM_IRQS,
   VFIO_PCI_NUM_REGIONS,
+  VFIO_REGION_INFO_FLAG_CAPS,
   VFIO_REGION_INFO_FLAG_READ,
   vfio_device_info,
   vfio_group_status,
@@ -57,13 +61,16 @@ const RULES: Readonly<Record<string, Rule>> = {
   },
   VFIO_DEVICE_GET_REGION_INFO: (asked, answered) => {
     checkArgsz('VFIO_DEVICE_GET_REGION_INFO', asked, answered);
-    const { flags, size } = vfio_region_info.decode(answered);
+    const { flags, size, cap_offset } = vfio_region_info.decode(answered);
     must(
       size === 0n || (flags & VFIO_REGION_INFO_FLAG_READ) !== 0,
       'flags of a region that has a size',
       'VFIO_REGION_INFO_FLAG_READ',
       flags,
     );
+    if (flags & VFIO_REGION_INFO_FLAG_CAPS) {
+      capabilitiesIn(VFIO_DEVICE_GET_REGION_INFO, answered, cap_offset);
+    }
   },
   VFIO_DEVICE_GET_IRQ_INFO: (asked, answered) => {
     checkArgsz('VFIO_DEVICE_GET_IRQ_INFO', asked, answered);
@@ -101,6 +108,21 @@ function checkArgsz(name: string, asked: Buffer, answered: Buffer): void {
   );
 }
 
+/** The chain that begins at `first`; each capability has room for what the header says of its id. */
+function capabilitiesIn(asked: Ioctl, answered: Buffer, first: number): InfoCapability[] {
+  const chain = walkCapabilities(answered, first, asked.struct!.size);
+  for (const { id, bytes } of chain) {
+    const least = asked.capabilityStructs[id]?.size ?? 0;
+    must(
+      bytes.length >= least,
+      `capability ${id} of ${asked.name}`,
+      `${least} bytes`,
+      bytes.length,
+    );
+  }
+  return chain;
+}
+
 function checkIommuInfo(answered: Buffer, room: number): void {
   const { flags, iova_pgsizes: sizes, cap_offset } = vfio_iommu_type1_info.decode(answered);
   must(
@@ -111,7 +133,7 @@ function checkIommuInfo(answered: Buffer, room: number): void {
   );
   const isWhole = room >= vfio_iommu_type1_info.size;
   if (!isWhole || !(flags & VFIO_IOMMU_INFO_CAPS) || cap_offset === 0) return;
-  const chain = walkCapabilities(answered, cap_offset, vfio_iommu_type1_info.size);
+  const chain = capabilitiesIn(VFIO_IOMMU_GET_INFO, answered, cap_offset);
   must(
     new Set(chain.map(({ id }) => id)).size === chain.length,
     'capabilities of the IOMMU',
