@@ -91,20 +91,21 @@ export class ProgramMemory {
     const index = this.#count;
     if (index === this.#capacity) this.#growRecords();
     this.#count = index + 1;
+    const words = this.#words;
     const word = HEADER_WORDS_32 + index * OP_WORDS_32;
     const slot = word + 2 * OP.args;
     let kinds = this.#encode(slot, a);
     kinds |= this.#encode(slot + 2, b) << 4;
     kinds |= this.#encode(slot + 4, c) << 8;
     if (d === undefined) {
-      for (let unused = slot + 6; unused < slot + 12; unused++) this.#words[unused] = 0;
+      for (let unused = slot + 6; unused < slot + 12; unused++) words[unused] = 0;
     } else {
       kinds |= this.#encode(slot + 6, d) << 12;
       kinds |= this.#encode(slot + 8, e ?? 0) << 16;
       kinds |= this.#encode(slot + 10, f ?? 0) << 20;
     }
-    this.#words[word] = OPCODE.get(name)! | (flags << 16);
-    this.#words[word + OP_KINDS_32] = kinds;
+    words[word] = OPCODE.get(name)! | (flags << 16);
+    words[word + OP_KINDS_32] = kinds;
     return new Ref(this, index);
   }
 

@@ -7,7 +7,7 @@ import { ROLES, type LifeRun } from './life-stage.ts';
  */
 export const BINDING: Readonly<Record<string, Kind<LifeRun>>> = {
   unbind: {
-    weight: 1,
+    weight: 1 / 2,
     fields: { role: ROLES.length },
     issue(run, role = 0) {
       const { model, stage } = run;
@@ -27,7 +27,7 @@ export const BINDING: Readonly<Record<string, Kind<LifeRun>>> = {
     },
   },
   remove: {
-    weight: 1 / 4,
+    weight: 1 / 16,
     fields: { role: ROLES.length },
     issue(run, role = 0) {
       const { model, stage } = run;

@@ -238,8 +238,8 @@ fuzz<LifeRun>(
     device: ROLES[0]!,
     uses: ROLES.slice(1),
     kinds: KINDS,
-    longest: 120,
-    programs: 8,
+    longest: 240,
+    programs: 6,
     stage: (context) => new LifeStage(context),
   },
 );
