@@ -1,38 +1,26 @@
 import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
-  closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
-  openSync,
   readdirSync,
   readFileSync,
   rmdirSync,
   rmSync,
   writeFileSync,
-  writeSync,
 } from 'node:fs';
-import type { Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join, sep } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { SetupError } from '../../../setup/failure.mjs';
 import { projectFolder, workerBundle } from '../../../setup/paths.mjs';
-import { encodeLine, PROTOCOL_VERSION, type LastCalls, type Reply } from '../../protocol/events.ts';
-import {
-  BLACK_BOX_SIZE,
-  createBlackBox,
-  readLastCalls,
-  removeNeedlessBlackBox,
-} from '../black-box.ts';
+import { encodeLine, PROTOCOL_VERSION } from '../../protocol/events.ts';
+import { BLACK_BOX_SIZE, createBlackBox, removeNeedlessBlackBox } from '../black-box.ts';
 import { laneSuffix } from '../lanes.ts';
 import { UnsupportedError } from '../errors.ts';
 import { RISK_NAMES } from '../../protocol/risks.ts';
-import { onLines } from '../lines.ts';
 import { COUNTED_CLOCK } from '../clock.ts';
-import type { Session, SessionEnd, SessionHandlers, Target, Work } from '../target.ts';
-import { parseWorkerLine } from '../worker-line.ts';
+import type { Session, SessionHandlers, Target, Work } from '../target.ts';
 import { chooseAccelerator, type Accelerator } from './accelerator.ts';
 import {
   BLACK_BOX_IN_GUEST,
@@ -41,17 +29,16 @@ import {
   type Sockets,
 } from './command-line.ts';
 import { ConsoleFile } from './console-file.ts';
-import { findEmulatorFault, findPanic, lastLines } from './console.ts';
 import { buildInitramfs, shellQuote } from './initramfs.ts';
 import { overlayModules, resolveKernel, type Kernel } from './kernels.ts';
 import { absentModules } from './modules.ts';
-import { placeDevices, rolePaths, type Machine, type PlacedDevice } from './machine.ts';
+import { placeDevices, rolePaths, type Machine } from './machine.ts';
 import { findMachine } from './machines.ts';
-import { answerRequest, VM_ABILITIES } from './outside.ts';
-import { QmpClient } from './qmp.ts';
-import { connectSocket, qemuVersion, startQemu, type Emulator } from './qemu.ts';
+import { VM_ABILITIES } from './outside.ts';
+import { qemuVersion, startQemu } from './qemu.ts';
 import { optionRom } from './rom.ts';
 import { fastestImage } from './vmlinux.ts';
+import { VmSession } from './session.ts';
 
 /** What `vfio-conformance run` lets the user choose about the guest. */
 export interface VmOptions {
@@ -268,192 +255,6 @@ function socketFolder(): string {
 
 /** Node's own threads cost more than they bring on emulated CPUs. */
 const WORKER_FLAGS = ['--v8-pool-size=0', '--enable-source-maps'];
-
-class VmSession implements Session {
-  readonly ended: Promise<SessionEnd>;
-  readonly #emulator: Emulator;
-  readonly #devices: PlacedDevice[];
-  readonly #console: ConsoleFile;
-  readonly #keyboard: number;
-  readonly #blackBox: string;
-  readonly #handlers: SessionHandlers;
-  readonly #limits: { bootTimeoutMs: number; powerOffMs: number };
-  #qmp: QmpClient | undefined;
-  #eventsSocket: Socket | undefined;
-  #hello = false;
-  #bye = false;
-  #killed = false;
-  #panicked = false;
-  #workerExit: string | undefined;
-  #trouble: string | undefined;
-  #timer: NodeJS.Timeout | undefined;
-
-  constructor(
-    emulator: Emulator,
-    devices: PlacedDevice[],
-    console: ConsoleFile,
-    consoleInput: string,
-    blackBox: string,
-    handlers: SessionHandlers,
-    limits: { bootTimeoutMs: number; powerOffMs: number },
-  ) {
-    this.#emulator = emulator;
-    this.#devices = devices;
-    this.#console = console;
-    // For reading too: opening a FIFO for writing alone would wait for QEMU.
-    this.#keyboard = openSync(consoleInput, 'r+');
-    this.#blackBox = blackBox;
-    this.#handlers = handlers;
-    this.#limits = limits;
-    this.#deadline(limits.bootTimeoutMs, 'the worker did not say hello');
-    this.ended = emulator.exited.then(async (how) => {
-      clearTimeout(this.#timer);
-      // What QEMU wrote last may still be on its way through the sockets.
-      await sleep(50);
-      this.#qmp?.close();
-      closeSync(this.#keyboard);
-      this.#eventsSocket?.destroy();
-      return this.#judge(how);
-    });
-  }
-
-  /** Connects to QEMU's sockets and hands the worker its assignment, which QEMU keeps until it asks. */
-  async connect(sockets: Sockets, assignment: string): Promise<void> {
-    try {
-      const status = await connectSocket(sockets.status, this.#emulator);
-      onLines(status, (line) => this.#status(line));
-      const events = await connectSocket(sockets.events, this.#emulator);
-      this.#eventsSocket = events;
-      onLines(events, (line) => this.#event(line));
-      events.write(assignment);
-      const qmp = await QmpClient.connect(await connectSocket(sockets.qmp, this.#emulator));
-      this.#qmp = qmp;
-      qmp.on('event', (name) => {
-        if (name === 'GUEST_PANICKED') this.#panicked = true;
-      });
-    } catch (error) {
-      this.#trouble ??= (error as Error).message;
-      this.#emulator.process.kill('SIGKILL');
-    }
-  }
-
-  async hangEvidence(): Promise<string[]> {
-    const lines: string[] = [];
-    const gather = async (title: string, body: () => Promise<string>): Promise<void> => {
-      try {
-        lines.push(`== ${title}`, ...lastLines(await body(), 400));
-      } catch (error) {
-        lines.push(`== ${title}: ${(error as Error).message}`);
-      }
-    };
-    const qmp = this.#qmp;
-    if (!qmp) return ['QEMU is not connected'];
-    await gather('CPU registers', async () => {
-      const said = await qmp.hmp('info registers -a');
-      return said.replace(/^(?:FPR|FCW|[XYZ]MM).*\n/gm, '');
-    });
-    await gather('blocked tasks (sysrq w)', () => this.#sysrq('w'));
-    await gather('CPUs (sysrq l)', () => this.#sysrq('l'));
-    await gather('all tasks (sysrq t)', () => this.#sysrq('t'));
-    return lines;
-  }
-
-  lastCalls(title: string): Promise<LastCalls> {
-    return readLastCalls(this.#blackBox, title);
-  }
-
-  async kill(): Promise<void> {
-    this.#killed = true;
-    this.#emulator.process.kill('SIGKILL');
-    await this.ended;
-  }
-
-  /** A break on the serial console, then the key: what the kernel prints within a few seconds. */
-  async #sysrq(key: string): Promise<string> {
-    const before = this.#console.position();
-    await this.#qmp?.execute('chardev-send-break', { id: 'console' });
-    writeSync(this.#keyboard, key);
-    let position = -1;
-    for (let i = 0; i < 12 && position !== this.#console.position(); i++) {
-      position = this.#console.position();
-      await sleep(400);
-    }
-    return this.#console.text(before) || 'no answer: interrupts are off or the CPU is stuck';
-  }
-
-  #event(line: string): void {
-    const event = parseWorkerLine(line);
-    if (event.type === 'hello') {
-      this.#hello = true;
-      clearTimeout(this.#timer);
-    } else if (event.type === 'bye') {
-      this.#bye = true;
-    } else if (event.type === 'request') {
-      const { seq } = event;
-      const respond = (reply: Omit<Reply, 'type' | 'seq'>): void => {
-        this.#eventsSocket?.write(encodeLine({ type: 'reply', seq, ...reply }));
-      };
-      const answer =
-        this.#handlers.answer?.(event.action, event.args) ??
-        answerRequest(this.#qmp, this.#devices, event.action, event.args);
-      answer.then(
-        (result) => respond({ ok: true, result }),
-        (error: Error) => respond({ ok: false, error: error.message }),
-      );
-    }
-    this.#handlers.onEvent(event);
-  }
-
-  /** A line of `guest-init.sh`. */
-  #status(line: string): void {
-    const [word = '', ...rest] = line.split(' ');
-    const text = rest.join(' ');
-    if (word === 'worker-exit') {
-      this.#workerExit = text;
-      clearTimeout(this.#timer);
-      this.#deadline(this.#limits.powerOffMs, 'the guest did not power off');
-    } else if (word === 'failed') {
-      this.#trouble = text;
-    } else if (word === 'booted') {
-      this.#handlers.onProgress(`Linux ${text} runs, starting the worker`);
-    } else if (word === 'before' || word === 'after') {
-      this.#handlers.onProgress(`running the command of --${word}`);
-    } else if (word === 'missing' || word === 'hook-failed') {
-      this.#handlers.onProgress(line.replace('hook-failed ', ''));
-    }
-  }
-
-  #deadline(ms: number, what: string): void {
-    if (!Number.isFinite(ms)) return;
-    this.#timer = setTimeout(() => {
-      this.#trouble ??= `${what} within ${Math.round(ms / 1000)} s`;
-      this.#emulator.process.kill('SIGKILL');
-    }, ms);
-  }
-
-  #judge(how: string): SessionEnd {
-    const stderr = this.#emulator.stderr();
-    const console = this.#console.text();
-    const tail = lastLines(console, 60);
-    const end = (kind: SessionEnd['kind'], detail: string): SessionEnd => ({ kind, detail, tail });
-    const fault = findEmulatorFault(stderr, console);
-    if (this.#bye) return end('clean', this.#trouble ?? `the worker ended, QEMU with ${how}`);
-    if (fault) return end('infrastructure', `QEMU broke: ${fault}`);
-    if (this.#killed) return end('killed', 'killed by the supervisor');
-    const panic = findPanic(console);
-    if (this.#hello && (panic || this.#panicked))
-      return end('guest-panic', panic ?? 'the guest said that it panicked');
-    if (!this.#hello) {
-      const why = this.#trouble ?? panic ?? lastLines(stderr, 3).join(' ');
-      return end('infrastructure', `the guest did not come up: ${why || `QEMU ended with ${how}`}`);
-    }
-    if (this.#workerExit !== undefined)
-      return end('worker-died', `the worker ended with status ${this.#workerExit}`);
-    if (/^signal|^status [1-9]/.test(how))
-      return end('infrastructure', `QEMU ended with ${how}: ${lastLines(stderr, 3).join(' ')}`);
-    return end('guest-died', this.#trouble ?? 'the guest reset or powered off by itself');
-  }
-}
 
 function fileHash(path: string): string {
   return createHash('sha256').update(readFileSync(path)).digest('hex');
