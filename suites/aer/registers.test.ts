@@ -9,6 +9,9 @@ import {
   PCI_ERR_UNCOR_STATUS,
   PCI_ERR_UNC_COMP_ABORT,
   PCI_ERR_UNC_POISON_TLP,
+  PCI_STATUS,
+  PCI_STATUS_SIG_SYSTEM_ERROR,
+  RawConfig,
   Recoveries,
   VFIO_PCI_ERR_IRQ_INDEX,
   ability,
@@ -117,6 +120,31 @@ test(
     new OutsideErrors(role).inject({ uncorrectable: PCI_ERR_UNC_COMP_ABORT });
     expect(recoveries.next().outcome).toBe('successful');
     expect(registers.read(PCI_ERR_UNCOR_STATUS)).toBe(0);
+  },
+);
+
+test(
+  'aer.registers.system-error',
+  'no write clears what STATUS tells of an error, for the user or in the hardware',
+  {
+    source: 'drivers/vfio/pci/vfio_pci_config.c init_pci_cap_basic_perm()',
+    device: 'virtio-net',
+    needs: [OWN_MACHINE, ability('hmp')],
+  },
+  (context) => {
+    const { device, pci, role } = context;
+    const recoveries = new Recoveries(context);
+    new OutsideErrors(role).inject({ uncorrectable: PCI_ERR_UNC_COMP_ABORT });
+    expect(recoveries.next().outcome).toBe('successful');
+    const hardware = new RawConfig(pci);
+    context.defer(() => hardware.close());
+    const told = hardware.read16(PCI_STATUS);
+    expect(told & PCI_STATUS_SIG_SYSTEM_ERROR).not.toBe(0);
+    device.config.write16(PCI_STATUS, 0xffff);
+    device.config.write8(PCI_STATUS + 1, 0xff);
+    expect(device.config.read16(PCI_STATUS)).toBe(told);
+    expect(hardware.read16(PCI_STATUS)).toBe(told);
+    hardware.write16(PCI_STATUS, PCI_STATUS_SIG_SYSTEM_ERROR);
   },
 );
 
