@@ -1,13 +1,20 @@
 import { existsSync, readFileSync } from 'node:fs';
 import {
   DEBUGFS,
+  MIGRATION_STATES,
+  MTTY,
   OWN_MACHINE,
+  VFIO_DEVICE_STATE_ERROR,
   bindAnew,
   bindTo,
+  createMediated,
   debugfsHas,
   expect,
+  mediated,
   setModuleParameter,
+  sys,
   test,
+  trySetMigrationState,
   unbind,
   type PciFunction,
   type Requirement,
@@ -44,6 +51,36 @@ test(
       unbind(pci);
       expect(existsSync(folder(pci))).toBe(false);
       bindTo(pci, 'vfio-pci');
+    }
+  },
+);
+
+test(
+  'device.debugfs.migration',
+  'debugfs shows in which state a device is that can be migrated, and what it can do',
+  {
+    source: [
+      'drivers/vfio/debugfs.c vfio_device_state_read()',
+      'drivers/vfio/debugfs.c vfio_device_features_read()',
+    ],
+    since: '6.8',
+    needs: [...NEEDS.needs, mediated(MTTY)],
+  },
+  (context) => {
+    const { name, group: number } = createMediated(context, MTTY);
+    const migration = (file: string) =>
+      readFileSync(`${DEBUGFS}/vfio/${name}/migration/${file}`, 'utf8');
+    const group = context.openFreshGroup(number);
+    context.containerWith(group);
+    const device = context.openDevice(group, name);
+    expect(migration('features')).toBe('stop-copy\np2p\npre-copy\ndirty-tracking\n');
+    expect(migration('state')).toBe('RUNNING\n');
+    for (const [state, value] of Object.entries(MIGRATION_STATES)) {
+      if (value === VFIO_DEVICE_STATE_ERROR) continue;
+      const stream = trySetMigrationState(device, value).get().data_fd;
+      if (stream >= 0) context.defer(() => sys.close(stream));
+      expect(`VFIO_DEVICE_STATE_${migration('state')}`).toBe(`${state}\n`);
+      trySetMigrationState(device, MIGRATION_STATES.VFIO_DEVICE_STATE_RUNNING);
     }
   },
 );
