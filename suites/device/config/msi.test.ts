@@ -6,9 +6,12 @@ import {
   PCI_MSIX_FLAGS_ENABLE,
   PCI_MSIX_FLAGS_MASKALL,
   PCI_MSI_ADDRESS_LO,
+  PCI_MSI_FLAGS_64BIT,
   PCI_MSI_FLAGS_ENABLE,
+  PCI_MSI_FLAGS_MASKBIT,
   PCI_MSI_FLAGS_QMASK,
   PCI_MSI_FLAGS_QSIZE,
+  PCI_MSI_MASK_64,
   VFIO_PCI_MSIX_IRQ_INDEX,
   VFIO_PCI_MSI_IRQ_INDEX,
   enableDevice,
@@ -133,6 +136,24 @@ test(
     expect(hardware.read(start + PCI_MSI_ADDRESS_LO, 10)).toEqual(programmed);
     irqs.disable();
     expect(view.read(start + PCI_MSI_ADDRESS_LO, 10)).toEqual(own);
+  },
+);
+
+test(
+  'device.config.msi.mask-bits',
+  'the mask of each message belongs to the user and reaches the hardware',
+  { source: `${CONFIG} init_pci_cap_msi_perm()`, device: 'igb' },
+  (context) => {
+    const { view, hardware, start, flags, signal, irqs } = open(context, 'MSI');
+    const kind = PCI_MSI_FLAGS_64BIT | PCI_MSI_FLAGS_MASKBIT;
+    expect(view.read16(flags) & kind).toBe(kind);
+    irqs.enable([signal]);
+    const mask = start + PCI_MSI_MASK_64;
+    for (const bits of [1, 0]) {
+      view.write32(mask, bits);
+      expect([view.read32(mask), hardware.read32(mask)]).toEqual([bits, bits]);
+    }
+    irqs.disable();
   },
 );
 

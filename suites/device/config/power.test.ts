@@ -116,6 +116,22 @@ test(
 );
 
 test(
+  'device.config.pm.unsupported-states-asleep',
+  'a power state that the device does not have leaves it in D3hot',
+  { source: WRITE, devices: KINDS },
+  (context) => {
+    const { view, control, states } = open(context);
+    view.write16(control, D3HOT);
+    for (const state of [1, 2]) {
+      view.write16(control, state);
+      expect(states(), `D${state}`).toEqual([D3HOT, D3HOT]);
+    }
+    view.write16(control, 0);
+    expect(states()).toEqual([0, 0]);
+  },
+);
+
+test(
   'device.config.pm.repeated',
   'a power state written twice and in turns is the one written last',
   { source: `${CORE} vfio_pci_set_power_state()`, devices: ['e1000e', 'nvme'] },
