@@ -1,5 +1,9 @@
 import {
+  OWN_MACHINE,
+  PCI_COMMAND,
   PCI_COMMAND_IO,
+  PCI_COMMAND_MEMORY,
+  RawConfig,
   VFIO_DEVICE_IOEVENTFD,
   enableDevice,
   expect,
@@ -164,6 +168,34 @@ test(
     expect(eventually(() => region.read32(offset) !== 0, QUIET)).toBe(false);
     kick.signal();
     expect(eventually(() => region.read32(offset) === 0x77, SOON)).toBe(true);
+  },
+);
+
+test(
+  'device.ioeventfd.memory-disabled-by-user',
+  'what the user disabled is not written to, even where the hardware would take it',
+  {
+    covers: [VFIO_DEVICE_IOEVENTFD],
+    source: `${HANDLER}: test_mem`,
+    devices: ['ivshmem', 'igb'],
+    needs: [OWN_MACHINE],
+  },
+  ({ device, eventfd, role, pci, defer }) => {
+    enableDevice(device);
+    const { region: index, offset } = scratchRegisters(role);
+    const region = device.region(index);
+    region.write32(offset, 0);
+    const kick = eventfd();
+    tryIoeventfd(device, region, { width: 4, offset, data: 0x77n, fd: kick.fd }).must();
+    setMemoryEnabled(device, false);
+    const hardware = new RawConfig(pci);
+    defer(() => hardware.close());
+    const off = hardware.read16(PCI_COMMAND);
+    hardware.write16(PCI_COMMAND, off | PCI_COMMAND_MEMORY);
+    kick.signal();
+    hardware.write16(PCI_COMMAND, off);
+    setMemoryEnabled(device, true);
+    expect(eventually(() => region.read32(offset) !== 0, QUIET)).toBe(false);
   },
 );
 

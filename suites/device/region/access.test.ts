@@ -336,6 +336,11 @@ test(
     expect(one.readUInt32LE()).toBe(0xdead_beef);
     expect(sys.read(second.fd, one)).toBe(4);
     expect(one.readUInt32LE()).not.toBe(0xdead_beef);
+    const third = openDevice(group);
+    one.writeUInt32LE(0x1234_5678);
+    expect(sys.write(third.fd, one)).toBe(4);
+    expect(sys.write(third.fd, Buffer.alloc(4))).toBe(4);
+    expect(bar.read32(0)).toBe(0x1234_5678);
     bar.write32(0, 0);
   },
 );

@@ -95,6 +95,23 @@ test(
 );
 
 test(
+  'device.close-reset.function',
+  'a device that can be reset alone is reset when its user closes it, and no other function with it',
+  { covers: [], source: DISABLE, device: 'igb-multi-0', uses: ['igb-multi-1'] },
+  ({ group, pci, openRole, openDevice, defer }) => {
+    const other = openRole('igb-multi-1').device;
+    mark(other, 0x1111_2222);
+    const first = openDevice(group, pci.bdf);
+    mark(first, 0x3333_4444);
+    first.close();
+    // The next user's open would reset it too.
+    defer(setResetMethods(pci, []));
+    expect(marked(openDevice(group, pci.bdf))).toBe(0);
+    expect(marked(other)).toBe(0x1111_2222);
+  },
+);
+
+test(
   'device.close-reset.interrupt-disable',
   'the command register a device had before it was opened comes back without its interrupts disabled',
   { covers: [], source: DISABLE, devices: ['edu', 'igb', 'e1000e'] },

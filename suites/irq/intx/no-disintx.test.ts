@@ -153,6 +153,23 @@ test(
 );
 
 test(
+  'irq.intx.no-disintx.enabled-masked-unused',
+  'without DisINTx a line that was enabled with DisINTx set, and never raised, is switched on when it is cleared',
+  { ...OPTIONS, covers: [VFIO_DEVICE_SET_IRQS], source: `${INTRS} vfio_intx_enable()` },
+  (t) => {
+    hideDisIntx(t);
+    const edu = eduDriver(t);
+    const signal = t.eventfd();
+    setDisIntx(t.device, true);
+    new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX).enable([signal]);
+    setDisIntx(t.device, false);
+    expect(signal.quiet()).toBe(0);
+    edu.raise();
+    expect(signal.soon()).toBe(1);
+  },
+);
+
+test(
   'irq.intx.no-disintx.exclusive',
   'without DisINTx a line is not shared: the second device gets EBUSY and can have it later',
   {
