@@ -123,7 +123,8 @@ describe('listing', () => {
     const command = [process.execPath, join(projectFolder, 'dist/cli.mjs'), 'list', '--json'];
     const [program = '', ...args] =
       process.getuid?.() === 0 ? ['setpriv', ...powerless, ...command] : command;
-    const list = JSON.parse(execFileSync(program, args, { encoding: 'utf8' })) as unknown[];
+    const output = execFileSync(program, args, { encoding: 'utf8', maxBuffer: 64 * 2 ** 20 });
+    const list = JSON.parse(output) as unknown[];
     expect(list.length).toBeGreaterThan(30);
   });
 });
