@@ -1,8 +1,5 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-
-const TRACING = '/sys/kernel/tracing';
-/** An instance of its own leaves the user's tracing alone. */
-const INSTANCE = `${TRACING}/instances/vfio-conformance`;
+import { TRACING, TRACING_INSTANCE } from './tracing.ts';
 
 /**
  * For each processor: what the first programs call again and again must not take longer to read than to
@@ -24,7 +21,7 @@ export class FunctionCoverage {
   static begin(): FunctionCoverage | null {
     try {
       if (!readFileSync(`${TRACING}/available_tracers`, 'utf8').includes('function')) return null;
-      if (!existsSync(INSTANCE)) mkdirSync(INSTANCE);
+      if (!existsSync(TRACING_INSTANCE)) mkdirSync(TRACING_INSTANCE);
       write('buffer_size_kb', BUFFER_KB);
       write('set_ftrace_filter', '*vfio*');
       for (const module of vfioModules()) filter(`*:mod:${module}`);
@@ -61,25 +58,25 @@ export class FunctionCoverage {
 
   end(): void {
     write('current_tracer', 'nop');
-    rmdirSync(INSTANCE);
+    rmdirSync(TRACING_INSTANCE);
   }
 }
 
 /** Adds to what is traced, or takes away. */
 function filter(expression: string): void {
   try {
-    writeFileSync(`${INSTANCE}/set_ftrace_filter`, `${expression}\n`, { flag: 'a' });
+    writeFileSync(`${TRACING_INSTANCE}/set_ftrace_filter`, `${expression}\n`, { flag: 'a' });
   } catch {
     // A module without functions; or a name that the filter does not know: it is passed over later.
   }
 }
 
 function read(file: string): string {
-  return readFileSync(`${INSTANCE}/${file}`, 'utf8');
+  return readFileSync(`${TRACING_INSTANCE}/${file}`, 'utf8');
 }
 
 function write(file: string, text: string): void {
-  writeFileSync(`${INSTANCE}/${file}`, `${text}\n`);
+  writeFileSync(`${TRACING_INSTANCE}/${file}`, `${text}\n`);
 }
 
 function vfioModules(): string[] {
