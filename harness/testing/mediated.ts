@@ -1,6 +1,8 @@
+import { sys } from '../shim/index.ts';
 import type { Device } from '../vfio/device.ts';
 import type { Group } from '../vfio/group.ts';
 import { MediatedType, type MediatedDevice } from '../vfio/mediated-device.ts';
+import { trySetMigrationState } from '../vfio/migration.ts';
 import type { TestContext } from './context.ts';
 import type { Requirement } from './requirement.ts';
 import { ROOT } from './requirements.ts';
@@ -41,4 +43,19 @@ export function openMediated(context: TestContext, type: MediatedType): Device {
   const group = context.openFreshGroup(mediatedDevice.group);
   context.containerWith(group);
   return context.openDevice(group, mediatedDevice.name);
+}
+
+/**
+ * Changes the migration state of a device; a stream that this opens is closed after the test.
+ * @returns the stream, or -1 where the change opens none
+ * @throws KernelError
+ */
+export function changeMigrationState(
+  { defer }: Pick<TestContext, 'defer'>,
+  device: Device,
+  state: number,
+): number {
+  const stream = trySetMigrationState(device, state).get().data_fd;
+  if (stream >= 0) defer(() => sys.close(stream));
+  return stream;
 }

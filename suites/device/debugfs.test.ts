@@ -6,14 +6,13 @@ import {
   OWN_MACHINE,
   bindAnew,
   bindTo,
-  createMediated,
+  changeMigrationState,
   debugfsHas,
   expect,
   mediated,
+  openMediated,
   setModuleParameter,
-  sys,
   test,
-  trySetMigrationState,
   unbind,
   type PciFunction,
   type Requirement,
@@ -66,22 +65,18 @@ test(
     needs: [...NEEDS.needs, mediated(MTTY)],
   },
   (context) => {
-    const { name, group: number } = createMediated(context, MTTY);
+    const device = openMediated(context, MTTY);
     const migration = (file: string) =>
-      readFileSync(`${DEBUGFS}/vfio/${name}/migration/${file}`, 'utf8');
-    const group = context.openFreshGroup(number);
-    context.containerWith(group);
-    const device = context.openDevice(group, name);
+      readFileSync(`${DEBUGFS}/vfio/${device.name}/migration/${file}`, 'utf8');
     expect(migration('features')).toBe('stop-copy\np2p\npre-copy\ndirty-tracking\n');
     expect(migration('state')).toBe('RUNNING\n');
     // A device leaves RESUMING only when all of it was resumed, so that comes last.
     const { VFIO_DEVICE_STATE_ERROR: _, VFIO_DEVICE_STATE_RESUMING, ...others } = MIGRATION_STATES;
     for (const [state, value] of Object.entries({ ...others, VFIO_DEVICE_STATE_RESUMING })) {
-      const stream = trySetMigrationState(device, value).get().data_fd;
-      if (stream >= 0) context.defer(() => sys.close(stream));
+      changeMigrationState(context, device, value);
       expect(`VFIO_DEVICE_STATE_${migration('state')}`).toBe(`${state}\n`);
       if (value !== VFIO_DEVICE_STATE_RESUMING) {
-        trySetMigrationState(device, others.VFIO_DEVICE_STATE_RUNNING).get();
+        changeMigrationState(context, device, others.VFIO_DEVICE_STATE_RUNNING);
       }
     }
   },

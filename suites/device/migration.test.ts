@@ -25,6 +25,7 @@ import {
   VFIO_MIGRATION_PRE_COPY,
   VFIO_MIGRATION_STOP_COPY,
   VFIO_MIG_GET_PRECOPY_INFO,
+  changeMigrationState,
   expect,
   ioctl,
   mediated,
@@ -55,11 +56,7 @@ const SCRATCH = 7;
 /** A device that can be migrated, and a way to change its state that closes every stream after the test. */
 function migratable(context: TestContext): { device: Device; change: (state: number) => number } {
   const device = openMediated(context, MTTY);
-  const change = (state: number) => {
-    const stream = trySetMigrationState(device, state).get().data_fd;
-    if (stream >= 0) context.defer(() => sys.close(stream));
-    return stream;
-  };
+  const change = (state: number) => changeMigrationState(context, device, state);
   return { device, change };
 }
 
