@@ -1,16 +1,18 @@
 import { MADV_POPULATE_WRITE, MAP_FIXED, MAP_SHARED, PROT_READ, PROT_WRITE } from '../abi/libc.ts';
 import { reserveAddresses } from '../kernel/aligned-area.ts';
+import { pageFrame } from '../kernel/page-flags.ts';
 import { KernelError, Program, type DmaMemory } from '../shim/index.ts';
 import type { TestContext } from './context.ts';
 
 const PAGE = 4096;
 
-/** Memory whose pages lie in reverse order: no two neighbours are contiguous in physical memory. */
+/** Memory of which no two neighbouring pages are contiguous in physical memory. */
 export interface ScatteredMemory {
   address: bigint;
   size: number;
-  /** The same pages in their own order: page i of the memory is page `pages - 1 - i` of it. */
+  /** The same pages in another order: page i of the memory is page `order[i]` of it. */
   backing: DmaMemory;
+  order: readonly number[];
 }
 
 /** Each page is a memory area of its own; undone after the test. */
@@ -18,8 +20,9 @@ export function scatteredMemory({ memory, defer }: TestContext, pages: number): 
   const backing = memory({ size: pages * PAGE, kind: 'memfd' });
   const area = reserveAddresses(BigInt(pages * PAGE), BigInt(PAGE));
   defer(() => area.release());
+  const order = descendingFrames(backing.address, pages);
   const program = new Program().stopOnError();
-  for (let page = 0; page < pages; page++) {
+  for (const [page, from] of order.entries()) {
     program.syscall(
       'mmap',
       area.address + BigInt(page * PAGE),
@@ -27,7 +30,7 @@ export function scatteredMemory({ memory, defer }: TestContext, pages: number): 
       PROT_READ | PROT_WRITE,
       MAP_SHARED | MAP_FIXED,
       backing.fd,
-      (pages - 1 - page) * PAGE,
+      from * PAGE,
     );
   }
   // Present in the page tables already.
@@ -37,5 +40,16 @@ export function scatteredMemory({ memory, defer }: TestContext, pages: number): 
     const { name, result } = program.op(program.executed - 1);
     throw new KernelError(Number(result), `scattered memory: ${name}`);
   }
-  return { address: area.address, size: pages * PAGE, backing };
+  return { address: area.address, size: pages * PAGE, backing, order };
+}
+
+/**
+ * The numbers of `pages` present pages from `address` on, by descending page frame: the allocator hands out
+ * neighbours in either direction. Who may not see frames (all 0 without CAP_SYS_ADMIN) gets them reversed.
+ */
+function descendingFrames(address: bigint, pages: number): number[] {
+  const frames = Array.from({ length: pages }, (_, page) =>
+    pageFrame(address + BigInt(page * PAGE)),
+  );
+  return [...frames.keys()].sort((a, b) => Number(frames[b]! - frames[a]!) || b - a);
 }

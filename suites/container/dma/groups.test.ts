@@ -86,7 +86,7 @@ for (const type of [VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU]) {
       const pages = scattered.size / PAGE;
       const places = Array.from({ length: pages }, (_, page) => ({
         iova: BASE + BigInt(page) * P,
-        phase: (pages - 1 - page) * PAGE,
+        phase: scattered.order[page]! * PAGE,
       }));
       expect(probe.misses(1, places)).toEqual([]);
       const inside = [0, PAGE, 0x10_0000, 0x20_0000 - PAGE].map((phase) => ({

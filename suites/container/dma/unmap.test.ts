@@ -224,7 +224,7 @@ for (const pages of [511, 512, 513, 1100]) {
         .filter((page) => page < pages)
         .map((page) => ({
           iova: BASE + BigInt(page) * P,
-          phase: (pages - 1 - page) * PAGE,
+          phase: ram.order[page]! * PAGE,
         }));
       expect(probe.misses(1, places)).toEqual([]);
       expect(container.unmapDma({ iova: BASE, size })).toBe(size);
