@@ -200,7 +200,7 @@ test(
     container.mapDma({ iova: BASE, vaddr: ram.address, size: BigInt(ram.size) });
     const places = Array.from({ length: PAGES }, (_, page) => ({
       iova: BASE + BigInt(page) * P,
-      phase: (PAGES - 1 - page) * PAGE,
+      phase: ram.order[page]! * PAGE,
     }));
     expect(probe.misses(1, places)).toEqual([]);
   },
