@@ -3,7 +3,8 @@ import type { WorkerEvent } from '../protocol/events.ts';
 import type { Failure, TestMeta } from '../protocol/test.ts';
 import type { FuzzEvent, FuzzSlice } from '../protocol/fuzz.ts';
 import type { Session, SessionEnd, Target } from '../target/target.ts';
-import { deathMessage, failureOf, isDeath, type RunEnd } from './supervise.ts';
+import { deathMessage, failureOf, isDeath } from './session-failure.ts';
+import type { RunEnd } from './supervise.ts';
 
 export interface CampaignOptions {
   /** They run side by side and share the slices. */
