@@ -1,6 +1,5 @@
 /** Which bytes of the arena each call of a run touches, and whether their content is known. */
-import type { Call } from './call.ts';
-import { reached } from './call.ts';
+import { reached, valueOf, type Call } from './call.ts';
 import { HARNESS_OPS } from '../shim/index.ts';
 import { signatureOf } from './signature.ts';
 
@@ -18,7 +17,7 @@ function areaOf(call: Call, argument: number): Area | undefined {
   const param = signatureOf(call.op.name).params[argument];
   const rest = call.before.length - arg.offset;
   const limited = (length: number) => ({ offset: arg.offset, length: Math.min(length, rest) });
-  const value = (index: number) => Number(call.values[index] ?? 0n);
+  const value = (index: number) => Number(valueOf(call, index));
   switch (param?.kind) {
     case 'in':
     case 'out':

@@ -21,6 +21,27 @@ export interface Call {
   siblings: readonly Call[];
 }
 
+/** An argument as the number that the kernel was given. */
+export function valueOf(call: Call, index: number): bigint {
+  return call.values[index] ?? 0n;
+}
+
+/** The number of an ioctl. */
+export function requestOf(call: Call): number {
+  return Number(BigInt.asUintN(32, valueOf(call, 1)));
+}
+
+/** A number as the kernel takes an `int`. */
+export function signed(value: bigint): number {
+  return Number(BigInt.asIntN(32, value));
+}
+
+/** The NUL-terminated string at an offset of the arena. */
+export function stringAt(arena: Buffer, offset: number): string {
+  const end = arena.indexOf(0, offset);
+  return arena.toString('utf8', offset, end < 0 ? arena.length : end);
+}
+
 /** Was the operation executed at all? */
 export function reached(call: Call): boolean {
   return call.op.count > 0n || call.op.start > 0n;

@@ -10,8 +10,18 @@ import {
 } from '../abi/vfio.ts';
 import type { RecordedRun } from '../shim/index.ts';
 import { argumentArea, inputKnown, outputKnown } from './arena-use.ts';
-import { reached, timeline, unfinished, type Call } from './call.ts';
+import {
+  reached,
+  requestOf,
+  signed,
+  stringAt,
+  timeline,
+  unfinished,
+  valueOf,
+  type Call,
+} from './call.ts';
 import { configRegister } from './config-registers.ts';
+import { splitPosition } from './device-position.ts';
 import {
   argumentText,
   byteText,
@@ -22,8 +32,9 @@ import {
   type Labels,
 } from './format.ts';
 import { likelyIoctl, meaningsOf } from './ioctls.ts';
+import type { OpenFd } from './process-state.ts';
 import { SIGNALS, signatureOf, type Param } from './signature.ts';
-import { REGION_SHIFT, requestOf, signed, stringAt, Tracker, type OpenFd } from './tracker.ts';
+import { Tracker } from './tracker.ts';
 
 /** Calls that took longer than this (ns) show how long. */
 const SLOW = 10_000_000n;
@@ -67,7 +78,7 @@ export function describeCall(
 /** Name and arguments alone. */
 export function callText(call: Call, tracker: Tracker): string {
   const { op } = call;
-  const value = (index: number) => call.values[index] ?? 0n;
+  const value = (index: number) => valueOf(call, index);
   switch (op.name) {
     case 'load':
       return `load${value(0)}(${addressArgument(call, 1, tracker)})`;
@@ -119,8 +130,7 @@ function addressText(call: Call, address: bigint, tracker: Tracker): string {
 
 /** Region and offset of a position in a vfio-pci device: `BAR0+0x10`, `CONFIG+PCI_COMMAND`. */
 function regionText(position: bigint, device: OpenFd): string {
-  const index = Number(position >> REGION_SHIFT);
-  const offset = Number(position & ((1n << REGION_SHIFT) - 1n));
+  const { region: index, offset } = splitPosition(position);
   const name = valueName(index, PCI_REGION_INDEXES).replace(/^VFIO_PCI_(\w+)_REGION_INDEX$/, '$1');
   const region = /^\d/.test(name) ? `region ${name}` : name;
   const place =
@@ -134,13 +144,13 @@ function addressArgument(call: Call, index: number, tracker: Tracker): string {
   const arg = call.op.args[index];
   return arg?.kind === 'arena'
     ? `data+${hex(arg.offset)}`
-    : addressText(call, call.values[index] ?? 0n, tracker);
+    : addressText(call, valueOf(call, index), tracker);
 }
 
 function positionedText(call: Call, tracker: Tracker): string {
-  const number = signed(call.values[0] ?? 0n);
+  const number = signed(valueOf(call, 0));
   const open = tracker.fd(call.process, number);
-  const position = call.values[3] ?? 0n;
+  const position = valueOf(call, 3);
   const place = open?.kind === 'device' ? regionText(position, open) : hex(position);
   const { params } = signatureOf(call.op.name);
   const data = argumentOf(call, 1, params[1], tracker);
@@ -148,7 +158,7 @@ function positionedText(call: Call, tracker: Tracker): string {
 }
 
 function argumentOf(call: Call, index: number, param: Param | undefined, tracker: Tracker): string {
-  const value = call.values[index] ?? 0n;
+  const value = valueOf(call, index);
   const arg = call.op.args[index];
   if (!arg) return '';
   switch (param?.kind) {
@@ -258,7 +268,7 @@ function requestText(call: Call, tracker: Tracker): string {
 function ioctlArgument(call: Call, tracker: Tracker): string {
   // On an fd that does not know the number, the argument is shown as its likeliest owner means it.
   const arg = call.op.args[2];
-  const value = call.values[2] ?? 0n;
+  const value = valueOf(call, 2);
   const area = argumentArea(call, 2);
   const ioctl = tracker.ioctlOf(call) ?? likelyIoctl(requestOf(call), area?.length);
   if (arg?.kind !== 'arena' || !area) {

@@ -3,7 +3,7 @@ import { argumentArea, outputKnown } from '../arena-use.ts';
 import { reached, unfinished, type Call } from '../call.ts';
 import { hex } from '../format.ts';
 import { signatureOf } from '../signature.ts';
-import { meaningOffsets } from '../tracker.ts';
+import { meaningOffsets } from '../meaning-offsets.ts';
 import { cString, literal, resultLiteral } from './c-text.ts';
 import { pieces } from './data.ts';
 import { exits } from './recording.ts';

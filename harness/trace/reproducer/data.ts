@@ -1,11 +1,12 @@
 /** Gives the memory of each run the content that it had before. */
 import type { Struct } from '../../abi/struct.ts';
 import { argumentArea, inputKnown } from '../arena-use.ts';
-import { reached, type Call } from '../call.ts';
+import { reached, requestOf, type Call } from '../call.ts';
 import { fieldTextAt, hex } from '../format.ts';
 import { likelyIoctl } from '../ioctls.ts';
 import { signatureOf } from '../signature.ts';
-import { meaningOffsets, requestOf, type Tracker } from '../tracker.ts';
+import { meaningOffsets } from '../meaning-offsets.ts';
+import type { Tracker } from '../tracker.ts';
 import { commentSafe, literal } from './c-text.ts';
 import { addressExpression, fdExpression } from './numbers.ts';
 import type { Writer } from './writer.ts';

@@ -1,9 +1,9 @@
 /** Which operations of a program belong to its loops and its children. */
-import type { Call } from '../call.ts';
+import { valueOf, type Call } from '../call.ts';
 
 /** How many operations after a fork are the child's. */
 export function childLength(fork: Call): number {
-  return Number(fork.values[0] ?? 0n);
+  return Number(valueOf(fork, 0));
 }
 
 /** The loops that lie within a range and nest properly: from their first operation up to `at`. */
@@ -20,7 +20,7 @@ export function loopsOf(
       continue;
     }
     if (call?.op.name !== 'repeat') continue;
-    const loop = { from: Number(call.values[0] ?? 0n), at };
+    const loop = { from: Number(valueOf(call, 0)), at };
     const crosses = loops.some(
       (other) => other.from < loop.from && loop.from < other.at && other.at < loop.at,
     );

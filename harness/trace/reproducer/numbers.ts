@@ -1,10 +1,11 @@
 /** Numbers as expressions of C: those that an earlier call returned are taken from there. */
 import { _IO } from '../../abi/ioc.ts';
 import type { Ioctl } from '../../abi/ioctl.ts';
-import type { Call } from '../call.ts';
+import { requestOf, signed, type Call } from '../call.ts';
 import { hex } from '../format.ts';
 import { signatureOf } from '../signature.ts';
-import { requestOf, signed, type Origin, type Tracker } from '../tracker.ts';
+import type { Origin } from '../process-state.ts';
+import type { Tracker } from '../tracker.ts';
 import { literal } from './c-text.ts';
 import type { Writer } from './writer.ts';
 

@@ -3,8 +3,7 @@
  * call returned (fds, addresses, pids) are taken from that call when the program runs.
  */
 import { decodeBlock, type RecordedRun } from '../../shim/index.ts';
-import { unfinished } from '../call.ts';
-import { stringAt } from '../tracker.ts';
+import { stringAt, unfinished } from '../call.ts';
 import { commentSafe, indent } from './c-text.ts';
 import { Recording, spanOf } from './recording.ts';
 import { needsGuard, partsFor } from './runtime.ts';

@@ -1,8 +1,9 @@
 /** In which order the runs are made, and by whom: by the program itself, its threads, other processes. */
 import { ERRNO } from '../../abi/errno.ts';
-import type { Call } from '../call.ts';
+import { signed, type Call } from '../call.ts';
 import { signatureOf } from '../signature.ts';
-import { meaningOffsets, signed, Tracker } from '../tracker.ts';
+import { meaningOffsets } from '../meaning-offsets.ts';
+import { Tracker } from '../tracker.ts';
 import { reports } from './answers.ts';
 import { initialData, pieces } from './data.ts';
 import { originExpression } from './numbers.ts';

@@ -1,5 +1,5 @@
 /** The calls of a run as statements of C. */
-import type { Call } from '../call.ts';
+import { valueOf, type Call } from '../call.ts';
 import type { Tracker } from '../tracker.ts';
 import { isAlone, nameStatement } from './answers.ts';
 import { commentSafe, literal } from './c-text.ts';
@@ -165,7 +165,7 @@ function forkStatement(
 
 function repeatStatement(writer: Writer, call: Call, endsLoop: boolean, comment: string): string[] {
   const n = writer.recording.n(call);
-  const from = Number(call.values[0] ?? 0n);
+  const from = Number(valueOf(call, 0));
   if (!endsLoop) {
     writer.notes.add('A loop that overlaps with another one is not repeated: see the comments.');
     return [comment, '	/* not repeated: this loop overlaps with another one */', `	s->r[${n}] = 0;`];
@@ -174,7 +174,7 @@ function repeatStatement(writer: Writer, call: Call, endsLoop: boolean, comment:
   return [
     comment,
     `	s->r[${n}] = first_failure(${writer.recording.n(call, from)}, ${n});`,
-    `	if (s->r[${n}] < 0 || pass_${n} >= ${literal(call.values[1] ?? 0n)})`,
+    `	if (s->r[${n}] < 0 || pass_${n} >= ${literal(valueOf(call, 1))})`,
     '		break;',
     '	}',
     `	s->r[${n}] = first_failure(${writer.recording.n(call, from)}, ${n});`,
