@@ -1,17 +1,13 @@
-import { processError } from '@vitest/utils/error';
 import { performance } from 'node:perf_hooks';
 import type { Failure } from '../protocol/test.ts';
-import { KernelLog } from '../kernel/kmsg.ts';
-import { complaints } from '../kernel/log-patterns.ts';
-import { brokenTaints } from '../kernel/taint.ts';
-import { KernelError, recorder, type RecordedRun } from '../shim/index.ts';
-import { watchMappings } from '../vfio/region.ts';
+import { recorder, type RecordedRun } from '../shim/index.ts';
 import { decodeRuns, renderReproducer } from '../trace/index.ts';
+import { watchMappings } from '../vfio/region.ts';
 import { TestContext } from './context.ts';
-import { closeLeftovers, footprint, leftovers } from './footprint.ts';
 import type { Case } from './registry.ts';
-import { SkipError } from './requirement.ts';
+import { SystemWatch } from './system-watch.ts';
 import { Teardown } from './teardown.ts';
+import { judge, lackingRight } from './verdict.ts';
 
 /** How a test ended inside the worker. */
 export interface Outcome {
@@ -23,17 +19,6 @@ export interface Outcome {
   /** Set if the system could not be put back: no further test may run in this session. */
   abort?: string;
 }
-
-let kernelLog: KernelLog | null | undefined;
-
-/** The kernel log, opened with the first test; null if this user may not read it. */
-function log(): KernelLog | null {
-  if (kernelLog === undefined) kernelLog = KernelLog.open();
-  return kernelLog;
-}
-
-/** The test before: what it provoked may be logged only after its end. */
-let previous: { id: string; provoked: readonly RegExp[] } = { id: 'the start', provoked: [/./] };
 
 /**
  * Runs one test: requirements, body, teardown, then everything that must be as before.
@@ -55,107 +40,55 @@ export function runCase(
     return { status: 'skip', durationMs: elapsed(), skip: missing, kernelLog: [] };
   }
 
-  const late = complaints(log()?.drain() ?? [], previous.provoked);
-  log()?.mark(`begin ${meta.id} ${nonce}`);
-  const taintBefore = brokenTaints();
-  const before = footprint();
   const provoked = [...testCase.provokes];
-  const lateWords = late.map((record) => `${record} (after the end of ${previous.id})`);
-  previous = { id: meta.id, provoked };
-  const teardown = new Teardown();
-  // A device whose memory stays mapped stays open, and is busy in all tests that follow.
-  watchMappings((mapping) => teardown.defer(() => mapping.unmap()));
-  recorder.begin();
+  const watch = new SystemWatch(meta.id, nonce, provoked);
+  const { thrown, failedAt, notUndone, runs } = runBody(testCase, provoked);
+  const changes = watch.end();
 
-  let thrown: unknown;
-  let failedAt: bigint | undefined;
-  try {
-    testCase.body(new TestContext(testCase.role, teardown, provoked));
-  } catch (error) {
-    thrown = error ?? new Error('the test threw nothing');
-    failedAt = process.hrtime.bigint();
-  }
-  const teardownErrors = teardown.run();
-  const after = footprint();
-  const left = leftovers(before, after);
-  log()?.mark(`end ${meta.id} ${nonce}`);
-  const records = log()?.drain() ?? [];
-  const complained = [...lateWords, ...complaints(records, provoked)];
-  const taint = brokenTaints().filter((name) => !taintBefore.includes(name));
-
-  const outcome: Outcome = { status: 'pass', durationMs: elapsed(), skip: [], kernelLog: records };
+  const { kernelLog } = changes;
+  const outcome: Outcome = { status: 'pass', durationMs: elapsed(), skip: [], kernelLog };
   const lacking = lackingRight(thrown);
   if (lacking !== null) return { ...outcome, status: 'skip', skip: lacking };
-  const runs = recorder.take();
-  closeLeftovers(before, after);
   onRecorded(runs);
-  const fail = (status: 'fail' | 'error', failure: Omit<Failure, 'calls' | 'hints'>): Outcome => ({
+  const finding = judge(thrown, notUndone, changes);
+  if (!finding) return outcome;
+  return {
     ...outcome,
-    status,
+    status: finding.kind === 'setup' ? 'error' : 'fail',
     failure: {
-      ...failure,
+      ...finding,
       calls: decodeRuns(runs),
       hints: meta.fixes.map((fix) => `you may be missing ${fix}`),
       reproducer: renderReproducer(runs, { title: `${meta.id}: ${meta.title}`, failedAt }),
     },
-    ...(teardownErrors.length > 0 && {
-      abort: teardownErrors.map(({ message }) => message).join('; '),
-    }),
-  });
-
-  if (thrown !== undefined) return fail(statusOf(thrown), describe(thrown));
-  if (complained.length > 0 || taint.length > 0) {
-    return fail('fail', {
-      kind: 'kernel-log',
-      message: `the kernel complained: ${complained[0] ?? `it is tainted now (${taint.join(', ')})`}`,
-      expected: 'a clean kernel log',
-      observed: [...complained, ...taint.map((name) => `taint: ${name}`)].join('\n'),
-    });
-  }
-  if (teardownErrors.length > 0) {
-    const [first] = teardownErrors;
-    return fail(statusOf(first), describe(first));
-  }
-  if (left.length > 0) {
-    return fail('fail', {
-      kind: 'leak',
-      message: `the test left something behind: ${left[0]}`,
-      expected: 'file descriptors and locked memory as before the test',
-      observed: left.join('\n'),
-    });
-  }
-  return outcome;
-}
-
-/** Why a test could not be run by this user, or null: a file that only root may use is no verdict. */
-function lackingRight(error: unknown): string[] | null {
-  if (error instanceof SkipError) return error.reasons;
-  const { code, path } = (error ?? {}) as NodeJS.ErrnoException;
-  const isDenied = path !== undefined && (code === 'EACCES' || code === 'EPERM');
-  return isDenied && process.getuid?.() !== 0 ? [`it needs root: ${path}`] : null;
-}
-
-/** An assertion or a refusal of the kernel's is a verdict about it; anything else is our own trouble. */
-function statusOf(error: unknown): 'fail' | 'error' {
-  // A matcher of our own throws an error of another name; it has both sides of the comparison too.
-  const isVerdict =
-    error instanceof KernelError ||
-    (error instanceof Error &&
-      (error.name === 'AssertionError' || ('actual' in error && 'expected' in error)));
-  return isVerdict ? 'fail' : 'error';
-}
-
-function describe(error: unknown): Omit<Failure, 'calls' | 'hints'> {
-  const processed = processError(error);
-  const text = (value: unknown) =>
-    value === undefined ? undefined : typeof value === 'string' ? value : JSON.stringify(value);
-  const expected = text(processed.expected);
-  const observed = text(processed.actual);
-  return {
-    kind: statusOf(error) === 'fail' ? 'assertion' : 'setup',
-    message: processed.message ?? String(error),
-    ...(expected !== undefined && { expected }),
-    ...(observed !== undefined && { observed }),
-    ...(processed.stack !== undefined && { stack: processed.stack }),
+    ...(notUndone.length > 0 && { abort: notUndone.map(({ message }) => message).join('; ') }),
   };
+}
+
+interface BodyRun {
+  /** By the body; undefined if it came to its end. */
+  thrown?: unknown;
+  failedAt?: bigint;
+  /** Why something that it owed could not be undone. */
+  notUndone: Error[];
+  /** Its calls. */
+  runs: RecordedRun[];
+}
+
+/** Runs the body and undoes all that it owes. */
+function runBody({ body, role }: Case, provoked: RegExp[]): BodyRun {
+  const teardown = new Teardown();
+  // A device whose memory stays mapped stays open, and is busy in all tests that follow.
+  watchMappings((mapping) => teardown.defer(() => mapping.unmap()));
+  recorder.begin();
+  let failure: Pick<BodyRun, 'thrown' | 'failedAt'> = {};
+  try {
+    body(new TestContext(role, teardown, provoked));
+  } catch (error) {
+    failure = {
+      thrown: error ?? new Error('the test threw nothing'),
+      failedAt: process.hrtime.bigint(),
+    };
+  }
+  return { ...failure, notUndone: teardown.run(), runs: recorder.take() };
 }
