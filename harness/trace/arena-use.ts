@@ -5,7 +5,8 @@ import { signatureOf } from './signature.ts';
 
 const HARNESS = new Set<string>(HARNESS_OPS);
 
-interface Area {
+/** Some bytes of the arena. */
+export interface Area {
   offset: number;
   /** Bytes; to the end of the arena if the call does not say. */
   length: number;

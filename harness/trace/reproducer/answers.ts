@@ -1,7 +1,7 @@
 /** Statements that print the answers beside the recorded ones, and decide. */
 import { argumentArea, outputKnown } from '../arena-use.ts';
 import { reached, unfinished, type Call } from '../call.ts';
-import { hex } from '../format.ts';
+import { hex } from '../text/values.ts';
 import { signatureOf } from '../signature.ts';
 import { meaningOffsets } from '../meaning-offsets.ts';
 import { cString, literal, resultLiteral } from './c-text.ts';

@@ -1,6 +1,6 @@
 /** Pieces of C source: literals, strings, comments, indentation. */
 import { errnoName } from '../../abi/errno.ts';
-import { hex } from '../format.ts';
+import { hex } from '../text/values.ts';
 
 /** A number as the kernel gets it: small ones in decimal, negative ones as such. */
 export function literal(value: bigint, decimal = false): string {

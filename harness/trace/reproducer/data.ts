@@ -2,7 +2,8 @@
 import type { Struct } from '../../abi/struct.ts';
 import { argumentArea, inputKnown } from '../arena-use.ts';
 import { reached, requestOf, type Call } from '../call.ts';
-import { fieldTextAt, hex } from '../format.ts';
+import { fieldTextAt } from '../text/structs.ts';
+import { hex } from '../text/values.ts';
 import { likelyIoctl } from '../ioctls.ts';
 import { signatureOf } from '../signature.ts';
 import { meaningOffsets } from '../meaning-offsets.ts';

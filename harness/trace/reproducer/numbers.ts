@@ -2,7 +2,7 @@
 import { _IO } from '../../abi/ioc.ts';
 import type { Ioctl } from '../../abi/ioctl.ts';
 import { requestOf, signed, type Call } from '../call.ts';
-import { hex } from '../format.ts';
+import { hex } from '../text/values.ts';
 import { signatureOf } from '../signature.ts';
 import type { Origin } from '../process-state.ts';
 import type { Tracker } from '../tracker.ts';

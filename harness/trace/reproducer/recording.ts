@@ -2,7 +2,7 @@
 import type { Ioctl } from '../../abi/ioctl.ts';
 import type { RecordedRun } from '../../shim/index.ts';
 import { callsOf, reached, timeline, type Call } from '../call.ts';
-import { callText, describeCall } from '../decode.ts';
+import { callText, describeCall } from '../text/call.ts';
 import { Tracker } from '../tracker.ts';
 
 interface Text {

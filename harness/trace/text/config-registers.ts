@@ -1,5 +1,5 @@
 /** Names of the registers in a device's config space. */
-import * as regs from '../abi/pci-regs.ts';
+import * as regs from '../../abi/pci-regs.ts';
 
 const HEADER = [
   'PCI_VENDOR_ID',

@@ -1,67 +1,6 @@
-/** Numbers, flags, bytes and structs as text, the way strace writes them. */
-import type { Field, Names, Struct } from '../abi/struct.ts';
-
-export function hex(value: number | bigint): string {
-  return `0x${value.toString(16)}`;
-}
-
-function bitCount(value: number): number {
-  let bits = 0;
-  for (let rest = BigInt(value); rest > 0n; rest >>= 1n) bits += Number(rest & 1n);
-  return bits;
-}
-
-/** The entries of sets of flags, those of several bits first: they would hide behind their bits. */
-const entriesByWidth = new WeakMap<Names, { name: string; mask: bigint }[]>();
-
-function byWidth(names: Names): { name: string; mask: bigint }[] {
-  let entries = entriesByWidth.get(names);
-  if (!entries) {
-    entries = Object.entries(names)
-      .filter(([, bits]) => bits !== 0)
-      .sort(([, a], [, b]) => bitCount(b) - bitCount(a))
-      .map(([name, bits]) => ({ name, mask: BigInt(bits) }));
-    entriesByWidth.set(names, entries);
-  }
-  return entries;
-}
-
-/** `A|B|0x100`: names of the bits that have one, the rest as a number; `zero` for none. */
-export function flagNames(value: bigint, names: Names, zero = '0'): string {
-  const parts: string[] = [];
-  let rest = value;
-  for (const { name, mask } of byWidth(names)) {
-    if (rest === 0n) break;
-    if ((rest & mask) !== mask) continue;
-    parts.push(name);
-    rest &= ~mask;
-  }
-  if (parts.length > 1) parts.sort((a, b) => (names[a] ?? 0) - (names[b] ?? 0));
-  if (rest !== 0n) parts.push(hex(rest));
-  return parts.length > 0 ? parts.join('|') : zero;
-}
-
-/** The name of the value, or the number. */
-export function valueName(value: number | bigint, names: Names): string {
-  const number = Number(value);
-  return Object.keys(names).find((name) => names[name] === number) ?? String(value);
-}
-
-const MAX_BYTES = 32;
-
-/** Up to eight bytes as one number in the machine's order, more as hex digits. */
-export function byteText(bytes: Uint8Array): string {
-  const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  if ([1, 2, 4, 8].includes(buffer.length)) {
-    const number = [...buffer].reverse().reduce((sum, byte) => (sum << 8n) | BigInt(byte), 0n);
-    return hex(number);
-  }
-  const shown = buffer
-    .subarray(0, MAX_BYTES)
-    .toString('hex')
-    .replace(/..(?=.)/g, '$& ');
-  return `[${shown}${buffer.length > MAX_BYTES ? ' ...' : ''}]`;
-}
+/** Structs as text, the way strace writes them. */
+import type { Field, Struct } from '../../abi/struct.ts';
+import { byteText, flagNames, hex, valueName } from './values.ts';
 
 /** How numbers with a meaning are written; without it, as numbers. */
 export interface Labels {
@@ -75,7 +14,10 @@ const MAX_ELEMENTS = 16;
 const PADDING = /^(__)?(pad|resv\d?|reserved)\d?$/;
 
 function fieldText(field: Field<unknown>, value: unknown, labels: Labels): string {
-  if ('fields' in field) return structText(field as Struct<unknown>, value as object, labels);
+  if ('fields' in field) {
+    const nested = field as Struct<unknown>;
+    return `{${fieldTexts(nested, value as object, labels, nested.size).join(', ')}}`;
+  }
   if (value instanceof Uint8Array) return byteText(value);
   if (field.meaning === 'fd') return labels.fd?.(Number(value)) ?? String(value);
   if (field.meaning === 'address') return labels.address?.(value as bigint) ?? hex(value as bigint);
@@ -97,16 +39,7 @@ function shownFields(layout: Struct<unknown>, bytes: number): string[] {
     .map(([name]) => name);
 }
 
-/** `{argsz=32, flags=…}`. Only fields within the first `available` bytes. */
-function structText(
-  layout: Struct<unknown>,
-  values: object,
-  labels: Labels = {},
-  available: number = layout.size,
-): string {
-  return `{${fieldTexts(layout, values, labels, available).join(', ')}}`;
-}
-
+/** `argsz=32`, `flags=…`: the fields within the first `available` bytes. */
 function fieldTexts(
   layout: Struct<unknown>,
   values: object,
@@ -127,7 +60,7 @@ function isZero(value: unknown): boolean {
   return value instanceof Uint8Array ? value.every((byte) => byte === 0) : Number(value) === 0;
 }
 
-/** The same with what follows the struct, read from the bytes of the whole argument. */
+/** `{argsz=32, flags=…}` with what follows the struct, read from the bytes of the whole argument. */
 export function argumentText(layout: Struct<unknown>, bytes: Buffer, labels: Labels = {}): string {
   const values = layout.decode(bytes) as object;
   const parts = fieldTexts(layout, values, labels, bytes.length);
