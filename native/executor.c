@@ -28,23 +28,13 @@ struct execution {
 static void execute_range(struct execution *run, uint32_t from, uint32_t end, int depth,
 			  bool stop_on_failure);
 
-static uint64_t resolve(const struct execution *run, const struct vc_op *op, unsigned int argument)
+/* The result of an earlier operation, with what is to be added to it. */
+static uint64_t refer(const struct execution *run, uint64_t raw)
 {
-	uint64_t raw = op->args[argument];
+	const struct vc_op *source = &run->ops[raw & 0xffff];
+	uint64_t result = source->opcode == VC_OP_load ? source->value : (uint64_t)source->result;
 
-	switch ((op->kinds >> (4 * argument)) & 15) {
-	case VC_KIND_ARENA:
-		return (uint64_t)(uintptr_t)(run->arena + raw);
-	case VC_KIND_REFERENCE: {
-		const struct vc_op *source = &run->ops[raw & 0xffff];
-		uint64_t addend = (uint64_t)((int64_t)raw >> 16);
-
-		return (source->opcode == VC_OP_load ? source->value : (uint64_t)source->result) +
-		       addend;
-	}
-	default:
-		return raw;
-	}
+	return result + (uint64_t)((int64_t)raw >> 16);
 }
 
 /* Whether an argument that points into the arena leaves room for `length` bytes there. */
@@ -99,7 +89,7 @@ static int64_t execute_repeat(struct execution *run, uint32_t index, int depth)
 	const uint32_t from = (uint32_t)op->args[0];
 	const uint64_t times = op->args[1];
 	uint64_t *samples = ((op->kinds >> 8) & 15) == VC_KIND_ARENA
-				    ? (uint64_t *)(uintptr_t)resolve(run, op, 2)
+				    ? (uint64_t *)(run->arena + op->args[2])
 				    : NULL;
 	const uint64_t sample_count = samples ? op->args[3] : 0;
 	uint64_t begin = run->ops[from].start;
@@ -128,7 +118,7 @@ static int64_t execute_repeat(struct execution *run, uint32_t index, int depth)
 /* Keeps the times of what was executed last; beyond the room for samples nothing is kept. */
 static int64_t execute_sample(const struct execution *run, const struct vc_op *op)
 {
-	struct vc_sample *samples = (struct vc_sample *)(uintptr_t)resolve(run, op, 2);
+	struct vc_sample *samples = (struct vc_sample *)(run->arena + op->args[2]);
 
 	if (op->count <= op->args[3])
 		samples[op->count - 1] = (struct vc_sample){
@@ -226,27 +216,40 @@ static int64_t execute_syscall(uint16_t opcode, const uint64_t args[])
 	return result == -1 ? -errno : result;
 }
 
+/* The black box has the whole record since the block was entered: what changes is behind its input. */
+static void keep_in_box(const struct execution *run, uint32_t index)
+{
+	const size_t input = offsetof(struct vc_op, result);
+
+	if (run->box)
+		memcpy((char *)&run->box[index] + input, (const char *)&run->ops[index] + input,
+		       sizeof(struct vc_op) - input);
+}
+
+/* Between two calls that are timed as one, every instruction of this counts. */
 static void execute_one(struct execution *run, uint32_t index, int depth)
 {
 	struct vc_op *op = &run->ops[index];
 	uint64_t args[VC_ARGUMENTS];
 	uint32_t kinds = op->kinds;
 
-	/* Between two calls that are timed as one, every instruction counts: most are immediate. */
-	for (unsigned int i = 0; i < VC_ARGUMENTS; i++, kinds >>= 4)
-		args[i] = kinds & 15 ? resolve(run, op, i) : op->args[i];
+	memcpy(args, op->args, sizeof args);
+	for (unsigned int i = 0; kinds; i++, kinds >>= 4) {
+		if ((kinds & 15) == VC_KIND_ARENA)
+			args[i] += (uintptr_t)run->arena;
+		else if (kinds & 15)
+			args[i] = refer(run, args[i]);
+	}
 	op->count++;
 	op->end = 0;
 	if (!(op->flags & VC_FLAG_NO_START))
 		op->start = vc_now();
-	if (run->box)
-		run->box[index] = *op;
+	keep_in_box(run, index);
 	op->result = op->opcode < SYSCALL_COUNT ? execute_syscall(op->opcode, args)
 						: execute_harness(run, index, args, depth);
 	if (!(op->flags & VC_FLAG_NO_END))
 		op->end = vc_now();
-	if (run->box)
-		run->box[index] = *op;
+	keep_in_box(run, index);
 	if (op->result < 0 && op->flags & VC_FLAG_STOP)
 		run->stopped = true;
 }
