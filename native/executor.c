@@ -226,12 +226,16 @@ static void keep_in_box(const struct execution *run, uint32_t index)
 		       sizeof(struct vc_op) - input);
 }
 
-/* Between two calls that are timed as one, every instruction of this counts. */
+/*
+ * Between two calls that are timed as one, every instruction of this counts: the black box shows the
+ * first of them as not yet ended until the second has.
+ */
 static void execute_one(struct execution *run, uint32_t index, int depth)
 {
 	struct vc_op *op = &run->ops[index];
 	uint64_t args[VC_ARGUMENTS];
 	uint32_t kinds = op->kinds;
+	const int untimed = op->flags & (VC_FLAG_NO_START | VC_FLAG_NO_END);
 
 	memcpy(args, op->args, sizeof args);
 	for (unsigned int i = 0; kinds; i++, kinds >>= 4) {
@@ -244,12 +248,14 @@ static void execute_one(struct execution *run, uint32_t index, int depth)
 	op->end = 0;
 	if (!(op->flags & VC_FLAG_NO_START))
 		op->start = vc_now();
-	keep_in_box(run, index);
+	if (untimed != VC_FLAG_NO_START)
+		keep_in_box(run, index);
 	op->result = op->opcode < SYSCALL_COUNT ? execute_syscall(op->opcode, args)
 						: execute_harness(run, index, args, depth);
 	if (!(op->flags & VC_FLAG_NO_END))
 		op->end = vc_now();
-	keep_in_box(run, index);
+	if (untimed != VC_FLAG_NO_END)
+		keep_in_box(run, index);
 	if (op->result < 0 && op->flags & VC_FLAG_STOP)
 		run->stopped = true;
 }
