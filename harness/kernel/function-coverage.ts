@@ -1,5 +1,5 @@
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { TRACING, TRACING_INSTANCE } from './tracing.ts';
+import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs';
+import { TRACING, TRACING_INSTANCE, addToFilter, readTracing, writeTracing } from './tracing.ts';
 
 /**
  * For each processor: what the first programs call again and again must not take longer to read than to
@@ -22,10 +22,10 @@ export class FunctionCoverage {
     try {
       if (!readFileSync(`${TRACING}/available_tracers`, 'utf8').includes('function')) return null;
       if (!existsSync(TRACING_INSTANCE)) mkdirSync(TRACING_INSTANCE);
-      write('buffer_size_kb', BUFFER_KB);
-      write('set_ftrace_filter', '*vfio*');
-      for (const module of vfioModules()) filter(`*:mod:${module}`);
-      write('current_tracer', 'function');
+      writeTracing('buffer_size_kb', BUFFER_KB);
+      writeTracing('set_ftrace_filter', '*vfio*');
+      for (const module of vfioModules()) addToFilter(`*:mod:${module}`);
+      writeTracing('current_tracer', 'function');
       return new FunctionCoverage();
     } catch {
       return null;
@@ -34,15 +34,15 @@ export class FunctionCoverage {
 
   /** Functions that were called since the last call, and never before. */
   fresh(): string[] {
-    const lines = read('trace').split('\n');
+    const lines = readTracing('trace').split('\n');
     // `<task>-<pid> [cpu] flags time: function <-caller`
     const names = lines.flatMap((line) => /: ([\w.]+) <-/.exec(line)?.[1] ?? []);
     const fresh = [...new Set(names)].filter((name) => !this.#reached.has(name));
     for (const name of fresh) {
       this.#reached.add(name);
-      filter(`!${name}`);
+      addToFilter(`!${name}`);
     }
-    if (names.length > 0) write('trace', '');
+    if (names.length > 0) writeTracing('trace', '');
     return fresh;
   }
 
@@ -52,31 +52,14 @@ export class FunctionCoverage {
 
   /** Functions of VFIO that were never called; of one that is in a module, the name without the module's. */
   get unreached(): string[] {
-    const lines = read('set_ftrace_filter').split('\n');
+    const lines = readTracing('set_ftrace_filter').split('\n');
     return lines.flatMap((line) => /^[\w.]+/.exec(line)?.[0] ?? []).sort();
   }
 
   end(): void {
-    write('current_tracer', 'nop');
+    writeTracing('current_tracer', 'nop');
     rmdirSync(TRACING_INSTANCE);
   }
-}
-
-/** Adds to what is traced, or takes away. */
-function filter(expression: string): void {
-  try {
-    writeFileSync(`${TRACING_INSTANCE}/set_ftrace_filter`, `${expression}\n`, { flag: 'a' });
-  } catch {
-    // A module without functions; or a name that the filter does not know: it is passed over later.
-  }
-}
-
-function read(file: string): string {
-  return readFileSync(`${TRACING_INSTANCE}/${file}`, 'utf8');
-}
-
-function write(file: string, text: string): void {
-  writeFileSync(`${TRACING_INSTANCE}/${file}`, `${text}\n`);
 }
 
 function vfioModules(): string[] {

@@ -1,5 +1,5 @@
-import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from 'node:fs';
-import { TRACING, TRACING_INSTANCE } from './tracing.ts';
+import { existsSync } from 'node:fs';
+import { TRACING, inTracingInstance, readTracing, writeTracing } from './tracing.ts';
 
 const EVENTS = ['map', 'unmap'] as const;
 
@@ -17,17 +17,14 @@ export function canTraceIommu(): boolean {
 
 /** What is asked of the IOMMU while `body` runs, by whomever. */
 export function traceIommu(body: () => void): IommuCall[] {
-  mkdirSync(TRACING_INSTANCE);
   const enable = (on: 0 | 1) => {
-    for (const event of EVENTS) {
-      writeFileSync(`${TRACING_INSTANCE}/events/iommu/${event}/enable`, String(on));
-    }
+    for (const event of EVENTS) writeTracing(`events/iommu/${event}/enable`, String(on));
   };
-  try {
+  return inTracingInstance(() => {
     enable(1);
     body();
     enable(0);
-    const lines = readFileSync(`${TRACING_INSTANCE}/trace`, 'utf8').matchAll(
+    const lines = readTracing('trace').matchAll(
       /: (map|unmap): IOMMU: iova=(0x[0-9a-f]+) .* size=(\d+)/g,
     );
     return [...lines].map(([, event, iova, size]) => ({
@@ -35,7 +32,5 @@ export function traceIommu(body: () => void): IommuCall[] {
       iova: BigInt(iova!),
       size: Number(size),
     }));
-  } finally {
-    rmdirSync(TRACING_INSTANCE);
-  }
+  });
 }

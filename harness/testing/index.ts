@@ -103,5 +103,6 @@ export { bench, type BenchOptions } from './bench.ts';
 export { benchFuzzer } from './fuzz-bench.ts';
 export type { Measure } from './measure.ts';
 export type { Reference } from './reference.ts';
+export * from './traced-loop.ts';
 export { test } from './test.ts';
 export type { TestContext } from './context.ts';

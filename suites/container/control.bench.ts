@@ -7,8 +7,9 @@ import {
   VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP,
   VFIO_IOMMU_GET_INFO,
   VFIO_TYPE1v2_IOMMU,
+  addDirtyPages,
+  addGetDirtyBitmap,
   bench,
-  vfio_iommu_type1_dirty_bitmap,
   vfio_iommu_type1_info,
 } from '../../harness/testing/index.ts';
 
@@ -50,28 +51,17 @@ bench(
 
 bench(
   'container.ioctl.dirty-pages',
-  'starting and stopping dirty page tracking beside a mapping of 64 MiB',
-  { covers: [VFIO_IOMMU_DIRTY_PAGES], operations: ['start', 'stop'] },
+  'dirty page tracking beside a mapping of 64 MiB: starting it, asking for the bitmap, stopping it',
+  { covers: [VFIO_IOMMU_DIRTY_PAGES], operations: ['start', 'get-bitmap', 'stop'] },
   ({ container, memory }, measure) => {
+    const { fd } = container;
     const size = 64 << 20;
-    const { address } = memory({ size, kind: 'thp' });
-    container.mapDma({ iova: 0n, vaddr: address, size: BigInt(size) });
+    const area = { iova: 0n, size: BigInt(size) };
+    container.mapDma({ ...area, vaddr: memory({ size, kind: 'thp' }).address });
     measure((program, timed) => {
-      for (const [name, flags] of [
-        ['start', VFIO_IOMMU_DIRTY_PAGES_FLAG_START],
-        ['stop', VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP],
-      ] as const) {
-        const argument = program.data(
-          vfio_iommu_type1_dirty_bitmap.encode({
-            argsz: vfio_iommu_type1_dirty_bitmap.size,
-            flags,
-          }),
-        );
-        timed(
-          name,
-          program.syscall('ioctl', container.fd, VFIO_IOMMU_DIRTY_PAGES.request, argument),
-        );
-      }
+      timed('start', addDirtyPages(program, fd, VFIO_IOMMU_DIRTY_PAGES_FLAG_START));
+      timed('get-bitmap', addGetDirtyBitmap(program, fd, area).ref);
+      timed('stop', addDirtyPages(program, fd, VFIO_IOMMU_DIRTY_PAGES_FLAG_STOP));
     });
   },
 );

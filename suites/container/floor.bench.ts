@@ -19,24 +19,13 @@ import {
   sys,
   type TestContext,
 } from '../../harness/testing/index.ts';
+import { SPLIT_AREAS, splitOptions } from './split-areas.ts';
 
 const MIB = 1 << 20;
-const PAGE = 4096;
 
-const AREAS = [
-  { kind: '4k', size: 4096, name: '4KiB' },
-  { kind: '4k', size: 65536, name: '64KiB' },
-  { kind: '4k', size: 2 * MIB, name: '2MiB' },
-  { kind: '4k', size: 64 * MIB, name: '64MiB' },
-  { kind: 'thp', size: 2 * MIB, name: '2MiB' },
-  { kind: 'thp', size: 64 * MIB, name: '64MiB' },
-] as const;
-
-for (const { kind, size, name } of AREAS) {
-  const common = {
-    parameters: { size, pages: kind },
-    units: { bytes: size, pages: size / (kind === 'thp' ? 2 * MIB : PAGE) },
-  };
+for (const area of SPLIT_AREAS) {
+  const { kind, size, name } = area;
+  const common = splitOptions(area);
 
   bench(
     `container.floor.fault-in.${kind}.${name}`,

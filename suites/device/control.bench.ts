@@ -8,14 +8,19 @@ import {
   VFIO_DEVICE_GET_IRQ_INFO,
   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
   VFIO_DEVICE_GET_REGION_INFO,
+  VFIO_DEVICE_IOEVENTFD,
+  VFIO_DEVICE_IOEVENTFD_32,
   VFIO_DEVICE_PCI_HOT_RESET,
   VFIO_DEVICE_RESET,
+  VFIO_PCI_BAR2_REGION_INDEX,
   VFIO_PCI_CONFIG_REGION_INDEX,
   VFIO_PCI_MSI_IRQ_INDEX,
   bench,
+  enableDevice,
   fds,
   vfio_device_feature,
   vfio_device_info,
+  vfio_device_ioeventfd,
   vfio_irq_info,
   vfio_pci_hot_reset,
   vfio_region_info,
@@ -103,6 +108,41 @@ bench(
       program.store(32, argument, argument.length);
       timed('', program.syscall('ioctl', fd, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO.request, argument));
     }),
+);
+
+bench(
+  'device.ioctl.ioeventfd',
+  'VFIO_DEVICE_IOEVENTFD: a write assigned to an eventfd, and taken back',
+  { covers: [VFIO_DEVICE_IOEVENTFD], device: 'ivshmem', operations: ['assign', 'deassign'] },
+  ({ device, eventfd }, measure) => {
+    enableDevice(device);
+    const { offset } = device.region(VFIO_PCI_BAR2_REGION_INDEX).info;
+    const kick = eventfd().fd;
+    measure((program, timed) => {
+      for (const [name, fd] of [
+        ['assign', kick],
+        ['deassign', -1],
+      ] as const) {
+        const argument = vfio_device_ioeventfd.encode({
+          argsz: vfio_device_ioeventfd.size,
+          flags: VFIO_DEVICE_IOEVENTFD_32,
+          offset,
+          data: 1n,
+          fd,
+          reserved: 0,
+        });
+        timed(
+          name,
+          program.syscall(
+            'ioctl',
+            device.fd,
+            VFIO_DEVICE_IOEVENTFD.request,
+            program.data(argument),
+          ),
+        );
+      }
+    });
+  },
 );
 
 /** A reset waits for its device, a tenth of a second or more: it needs no more rounds than this. */
