@@ -116,7 +116,7 @@ export function osRelease() {
 }
 
 /** @returns {AptSource[]} what the machine's apt is configured with */
-export function machineSources() {
+function machineSources() {
   /** @type {AptSource[]} */
   const sources = [];
   const read = (/** @type {string} */ file) => {

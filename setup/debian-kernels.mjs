@@ -177,6 +177,6 @@ async function kernelPackages(apt, meta) {
 }
 
 /** @returns {string} Debian's name for the machine's architecture */
-export function debianArchitecture() {
+function debianArchitecture() {
   return { x64: 'amd64', ppc64: 'ppc64el' }[/** @type {'x64'} */ (process.arch)] ?? process.arch;
 }

@@ -8,7 +8,7 @@ import { cacheFolder } from './paths.mjs';
 import { commandPath, hasCommand } from './shell.mjs';
 
 /** Below this QEMU lacks devices that the machines use (igb with ARI) or emulates them wrongly. */
-export const MINIMUM_QEMU = 10;
+const MINIMUM_QEMU = 10;
 
 /**
  * A Debian package and how to see, without dpkg, that what it is needed for is there.
@@ -97,7 +97,7 @@ function hasStaticBusybox() {
  * @param {NeededPackage['use'][]} uses
  * @returns {NeededPackage[]} the packages that have to be installed
  */
-export function missingPackages(uses) {
+function missingPackages(uses) {
   return PACKAGES.filter(({ use, present }) => uses.includes(use) && !present());
 }
 

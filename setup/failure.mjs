@@ -14,7 +14,7 @@ export class SetupError extends Error {
 }
 
 /** Exit status for an error of the harness or of its set-up. */
-export const SETUP_EXIT_STATUS = 3;
+const SETUP_EXIT_STATUS = 3;
 
 /**
  * Runs a command's main function; a {@link SetupError} becomes a message and exit status 3.

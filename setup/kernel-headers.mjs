@@ -8,7 +8,7 @@ import { cacheFolder } from './paths.mjs';
 import { run } from './shell.mjs';
 
 /** Include path of the newest kernel's user-space headers: what harness/abi is checked against. */
-export const kernelHeadersFolder = join(cacheFolder, 'headers');
+const kernelHeadersFolder = join(cacheFolder, 'headers');
 
 /**
  * Unpacks linux-libc-dev of the newest kernel; the installed release's own is too old.
