@@ -2,6 +2,11 @@ import { ERRNO, KernelError, Program, sys, type Actor, type Ref } from '../shim/
 import { AT_FDCWD, O_WRONLY } from '../abi/libc.ts';
 import { Answer } from '../kernel/answer.ts';
 
+/** How long a write may take on a busy emulator before it counts as stuck. */
+const SOON_MS = 20_000;
+/** Long enough to see that something waits. */
+const QUIET_MS = 50;
+
 /** Writes to a sysfs attribute through the shim, so that the errno is known and the call recorded. */
 export function tryWriteAttribute(path: string, text: string): Answer {
   const fd = sys.open(path, O_WRONLY);
@@ -54,8 +59,18 @@ export class BackgroundWrite {
     return true;
   }
 
-  /** What the write returned, waited for as long as a loaded machine may need. */
-  answer(timeoutMs = 30_000): Answer {
+  /** Whether the write returns. */
+  ends(): boolean {
+    return this.endsWithin(SOON_MS);
+  }
+
+  /** Whether the write waits for something. */
+  blocks(): boolean {
+    return !this.endsWithin(QUIET_MS);
+  }
+
+  /** What the write returned. */
+  answer(timeoutMs = SOON_MS): Answer {
     const call = `write to ${this.#path} by another process`;
     if (!this.endsWithin(timeoutMs)) return new Answer(call, -ERRNO.ETIMEDOUT, undefined);
     const open = this.#program.result(this.#open);

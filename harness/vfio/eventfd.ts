@@ -8,7 +8,7 @@ import { ImpossibleAnswer } from './impossible-answer.ts';
 /** How long a signal may take on a busy emulator before it counts as lost. */
 const SOON_MS = 10_000;
 /** How long is waited for a signal that must not come. */
-const QUIET_MS = 30;
+const QUIET_MS = 50;
 
 /** An eventfd (man 2 eventfd), non-blocking unless told otherwise. */
 export class Eventfd {

@@ -119,7 +119,7 @@ test(
     const msix = new Irqs(device, VFIO_PCI_MSIX_IRQ_INDEX);
     msix.enable([vector]);
     nic.raise(0);
-    expect(vector.wait(10_000)).toBe(1);
+    expect(vector.soon()).toBe(1);
     msix.disable();
     nic.unmap();
   },

@@ -126,7 +126,7 @@ function prepare(context: TestContext) {
       msix.enable([vector]);
       const nic = new Igb(device);
       nic.raise(0);
-      expect(vector.wait(10_000)).toBe(1);
+      expect(vector.soon()).toBe(1);
       msix.disable();
       nic.unmap();
     },
@@ -181,7 +181,7 @@ test(
     }
     runParallel([errorsOf(pci), toggling]);
     expect(refs.map((ref) => toggling.result(ref)).filter((result) => result !== 0)).toEqual([]);
-    const count = signal.wait(10_000);
+    const count = signal.soon();
     expect(count).toBeGreaterThan(0);
     expect(count).toBeLessThanOrEqual(ERRORS);
     expectUsable(device);

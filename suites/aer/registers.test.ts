@@ -63,7 +63,7 @@ test(
     const signal = eventfd();
     new Irqs(device, VFIO_PCI_ERR_IRQ_INDEX).enable([signal]);
     new OutsideErrors(role).inject({ uncorrectable: PCI_ERR_UNC_COMP_ABORT });
-    expect(signal.wait(50)).toBe(0);
+    expect(signal.quiet()).toBe(0);
     const registers = new AerRegisters(device);
     expect(registers.read(PCI_ERR_UNCOR_STATUS) & PCI_ERR_UNC_COMP_ABORT).not.toBe(0);
     registers.write(PCI_ERR_UNCOR_STATUS, PCI_ERR_UNC_COMP_ABORT);

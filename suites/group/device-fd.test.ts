@@ -71,7 +71,7 @@ test(
       expect(group.tryGetDevice(pci.bdf)).toFailWith('EINVAL');
     }
     const unbinding = new BackgroundWrite(writer, `${pci.path}/driver/unbind`, pci.bdf);
-    expect(unbinding.endsWithin(10_000)).toBe(true);
+    expect(unbinding.ends()).toBe(true);
   },
 );
 
@@ -199,7 +199,7 @@ test(
     user.close();
     expect(group.tryUnsetContainer()).toSucceed(0);
     const unbinding = new BackgroundWrite(writer, `${pci.path}/driver/unbind`, pci.bdf);
-    expect(unbinding.endsWithin(10_000)).toBe(true);
+    expect(unbinding.ends()).toBe(true);
   },
 );
 

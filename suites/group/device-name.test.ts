@@ -181,7 +181,7 @@ for (const [kind, suffix, errno] of [
       const results = askManyTimes(group.fd, `${pci.bdf}${suffix}`, 200);
       expect(results).toEqual(new Set([-ERRNO[errno]]));
       const unbinding = new BackgroundWrite(writer, `${pci.path}/driver/unbind`, pci.bdf);
-      expect(unbinding.endsWithin(10_000)).toBe(true);
+      expect(unbinding.ends()).toBe(true);
       expect(pci.driver).toBe(null);
     },
   );

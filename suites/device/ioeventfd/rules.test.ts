@@ -257,7 +257,7 @@ test(
       const words = region.read(0, 4 * (MOST + 2));
       return all.filter((index) => words.readUInt32LE(4 * index) === index + 1).length;
     };
-    expect(eventually(() => written() === MOST - 1, 10_000)).toBe(true);
+    expect(eventually(() => written() === MOST - 1)).toBe(true);
     expect([region.read32(4 * 500), region.read32(4 * MOST), region.read32(4 * MOST + 4)]).toEqual([
       0,
       MOST + 1,

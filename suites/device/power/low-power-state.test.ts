@@ -24,8 +24,6 @@ const SUSPEND = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_runtime_suspend(
 const RESUME = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_runtime_resume()';
 const EXIT = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_runtime_pm_exit()';
 const COVERS = [VFIO_DEVICE_FEATURE.value('VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY')];
-const SOON = 5000;
-const QUIET = 50;
 
 /** Enters the low power state and waits until the device is suspended. */
 function sleep(device: Device, pci: PciFunction): void {
@@ -103,11 +101,11 @@ test(
     wake(device);
     expect(deviceDisIntx(pci)).toBe(false);
     edu.raise();
-    expect(signal.wait(SOON)).toBe(1);
+    expect(signal.soon()).toBe(1);
     edu.acknowledge();
     intx.unmask();
     edu.raise();
-    expect(signal.wait(SOON)).toBe(1);
+    expect(signal.soon()).toBe(1);
     edu.acknowledge();
   },
 );
@@ -126,9 +124,9 @@ test(
     sleep(device, pci);
     wake(device);
     edu.raise();
-    expect(signal.wait(QUIET)).toBe(0);
+    expect(signal.quiet()).toBe(0);
     intx.unmask();
-    expect(signal.wait(SOON)).toBe(1);
+    expect(signal.soon()).toBe(1);
     edu.acknowledge();
   },
 );

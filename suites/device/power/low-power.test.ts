@@ -171,7 +171,7 @@ for (const [name, wake] of [
       expect(eventually(() => runtimeStatus(pci) === 'suspended')).toBe(true);
       expect(wakeup.take()).toBe(0);
       wake(device);
-      expect(wakeup.wait(5000)).toBe(1);
+      expect(wakeup.soon()).toBe(1);
       expect(mapping.tryLoad(32, offset)).toSucceed();
       expect(runtimeStatus(pci)).toBe('active');
       wake(device);
@@ -193,7 +193,7 @@ test(
     expect(tryEnterWithWakeup(device, wakeup.fd)).toSucceed(0);
     expect(eventually(() => runtimeStatus(pci) === 'suspended')).toBe(true);
     expect(tryExit(device)).toSucceed(0);
-    expect(wakeup.wait(5000)).toBe(1);
+    expect(wakeup.soon()).toBe(1);
     expect(runtimeStatus(pci)).toBe('active');
     expect(tryExit(device)).toSucceed(0);
     expect(wakeup.take()).toBe(0);

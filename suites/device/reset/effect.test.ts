@@ -21,7 +21,6 @@ import {
 
 const RESET = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_ioctl_reset()';
 const ENABLE = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_enable()';
-const SOON = 5000;
 
 for (const [role, method, clears] of [
   ['igb', 'flr', true],
@@ -170,7 +169,7 @@ test(
       const igb = new Igb(device);
       defer(() => igb.unmap());
       igb.raise(1);
-      expect(signals[1]!.wait(SOON), `round ${round}`).toBe(1);
+      expect(signals[1]!.soon(), `round ${round}`).toBe(1);
       expect(signals[0]!.take()).toBe(0);
       device.reset();
     }
