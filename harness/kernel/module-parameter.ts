@@ -15,9 +15,3 @@ export function setModuleParameter(module: string, name: string, value: string):
   writeFileSync(path(module, name), value);
   return () => writeFileSync(path(module, name), before);
 }
-
-/** How many users a loaded module has; null if it is built in. */
-export function moduleUsers(module: string): number | null {
-  const file = `/sys/module/${module}/refcnt`;
-  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : null;
-}

@@ -1,6 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { moduleUsers } from './module-parameter.ts';
+import { existsSync, readFileSync } from 'node:fs';
 
 /**
  * Whether the module is loaded or built in. A PCI driver that is built in and has no parameters is
@@ -25,6 +24,12 @@ export function loadModule(name: string, ...parameters: string[]): void {
 /** Removes a module (root). @throws Error if it is in use. */
 export function unloadModule(name: string): void {
   execFileSync('modprobe', ['-r', name], { stdio: ['ignore', 'ignore', 'pipe'] });
+}
+
+/** How many users a loaded module has; null if it is built in. */
+export function moduleUsers(module: string): number | null {
+  const file = `/sys/module/${module}/refcnt`;
+  return existsSync(file) ? Number(readFileSync(file, 'utf8')) : null;
 }
 
 /** Whether the module is there and was loaded from a file, so that it can be unloaded. */

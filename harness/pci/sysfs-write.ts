@@ -1,6 +1,7 @@
 import { ERRNO, KernelError, Program, sys, type Actor, type Ref } from '../shim/index.ts';
 import { AT_FDCWD, O_WRONLY } from '../abi/libc.ts';
 import { Answer } from '../kernel/answer.ts';
+import type { PciFunction } from './topology.ts';
 
 /** How long a write may take on a busy emulator before it counts as stuck. */
 const SOON_MS = 20_000;
@@ -76,4 +77,9 @@ export class BackgroundWrite {
     const open = this.#program.result(this.#open);
     return new Answer(call, open < 0 ? open : this.#program.result(this.#write), undefined);
   }
+}
+
+/** Lets another process unbind a function from its driver. */
+export function startUnbinding(writer: Actor, { path, bdf }: PciFunction): BackgroundWrite {
+  return new BackgroundWrite(writer, `${path}/driver/unbind`, bdf);
 }

@@ -74,6 +74,7 @@ export * from '../vfio/nodes.ts';
 export * from '../vfio/mediated-device.ts';
 export * from '../vfio/memory-decoding.ts';
 export * from '../vfio/migration.ts';
+export * from '../vfio/msix-table.ts';
 export * from '../vfio/region.ts';
 export * from '../vfio/vfio-pci-parameter.ts';
 export * from './aer.ts';

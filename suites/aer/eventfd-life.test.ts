@@ -1,9 +1,6 @@
 import {
   Irqs,
-  KernelErrors,
   OWN_MACHINE,
-  PCI_ERR_UNC_COMP_ABORT,
-  Recoveries,
   VFIO_DEVICE_SET_IRQS,
   VFIO_IRQ_SET_ACTION_TRIGGER,
   VFIO_IRQ_SET_DATA_BOOL,
@@ -15,8 +12,8 @@ import {
   kernelModule,
   sys,
   test,
-  type TestContext,
 } from '../../harness/testing/index.ts';
+import { nonFatalReporter } from './non-fatal.ts';
 
 const NEEDS = {
   covers: [VFIO_DEVICE_SET_IRQS],
@@ -28,16 +25,6 @@ const NEEDS = {
   needs: [OWN_MACHINE, kernelModule('aer_inject')],
 };
 
-/** Makes the test's device report an error, and returns when everybody has been told. */
-function reporter(context: TestContext): () => void {
-  const recoveries = new Recoveries(context);
-  const errors = new KernelErrors(context, context.pci);
-  return () => {
-    errors.inject({ uncorrectable: PCI_ERR_UNC_COMP_ABORT });
-    expect(recoveries.next().outcome).toBe('successful');
-  };
-}
-
 test(
   'aer.eventfd.counted',
   'each of many errors in a row is one count of the eventfd',
@@ -46,7 +33,7 @@ test(
     const { device, eventfd } = context;
     const signal = eventfd();
     new Irqs(device, VFIO_PCI_ERR_IRQ_INDEX).enable([signal]);
-    const report = reporter(context);
+    const report = nonFatalReporter(context);
     for (let round = 0; round < 5; round++) report();
     expect(signal.take()).toBe(5);
     expect(signal.take()).toBe(0);
@@ -59,7 +46,7 @@ test(
   NEEDS,
   (context) => {
     const { device, pci } = context;
-    const report = reporter(context);
+    const report = nonFatalReporter(context);
     report();
     expect(device.config.read16(0)).toBe(pci.vendor);
   },
@@ -78,7 +65,7 @@ for (const [how, title, take] of [
       const signal = eventfd();
       const err = new Irqs(device, VFIO_PCI_ERR_IRQ_INDEX);
       err.enable([signal]);
-      const report = reporter(context);
+      const report = nonFatalReporter(context);
       take(err);
       report();
       expect(signal.take()).toBe(0);
@@ -98,7 +85,7 @@ test(
     const [first, second] = [eventfd(), eventfd()];
     const err = new Irqs(device, VFIO_PCI_ERR_IRQ_INDEX);
     err.enable([first]);
-    const report = reporter(context);
+    const report = nonFatalReporter(context);
     report();
     err.enable([second]);
     report();
@@ -120,7 +107,7 @@ test(
     const err = new Irqs(device, VFIO_PCI_ERR_IRQ_INDEX);
     err.enable([signal]);
     err.enable([signal]);
-    reporter(context)();
+    nonFatalReporter(context)();
     expect(signal.take()).toBe(1);
   },
 );
@@ -141,7 +128,7 @@ test(
     };
     expect(set(9999)).toFailWith('EBADF');
     expect(set(container.fd), 'no eventfd').toFailWith('EINVAL');
-    reporter(context)();
+    nonFatalReporter(context)();
     expect(signal.take()).toBe(1);
   },
 );
@@ -161,7 +148,7 @@ test(
       data: Buffer.of(0),
     });
     expect(signal.take()).toBe(0);
-    reporter(context)();
+    nonFatalReporter(context)();
     expect(signal.take()).toBe(1);
   },
 );
@@ -177,7 +164,7 @@ test(
     const duplicate = sys.dup(signal.fd);
     defer(() => sys.close(duplicate));
     signal.close();
-    reporter(context)();
+    nonFatalReporter(context)();
     const counter = Buffer.alloc(8);
     expect(sys.read(duplicate, counter)).toBe(8);
     expect(counter.readBigUInt64LE()).toBe(1n);
@@ -194,7 +181,7 @@ test(
     const err = new Irqs(device, VFIO_PCI_ERR_IRQ_INDEX);
     err.enable([signal]);
     signal.close();
-    const report = reporter(context);
+    const report = nonFatalReporter(context);
     report();
     err.enable([fresh]);
     report();
@@ -209,7 +196,7 @@ test('aer.eventfd.full', 'an eventfd that is full does not stop the recovery', N
   full.writeBigUInt64LE(0xffff_ffff_ffff_fffen);
   expect(sys.write(signal.fd, full)).toBe(8);
   new Irqs(device, VFIO_PCI_ERR_IRQ_INDEX).enable([signal]);
-  const report = reporter(context);
+  const report = nonFatalReporter(context);
   report();
   report();
   const counter = Buffer.alloc(8);
@@ -229,7 +216,7 @@ test(
     req.enable([request]);
     const msix = new Irqs(device, VFIO_PCI_MSIX_IRQ_INDEX);
     msix.enable([vector]);
-    const report = reporter(context);
+    const report = nonFatalReporter(context);
     report();
     expect([error.take(), request.take(), vector.take()]).toEqual([1, 0, 0]);
     msix.disable();
@@ -253,7 +240,7 @@ test(
     const signal = eventfd();
     new Irqs(device, VFIO_PCI_ERR_IRQ_INDEX).enable([signal]);
     new Irqs(sibling, VFIO_PCI_ERR_IRQ_INDEX).enable([signal]);
-    reporter(context)();
+    nonFatalReporter(context)();
     expect(signal.take()).toBe(2);
   },
 );
@@ -267,7 +254,7 @@ test(
     const signal = eventfd();
     new Irqs(device, VFIO_PCI_ERR_IRQ_INDEX).enable([signal]);
     device.reset();
-    reporter(context)();
+    nonFatalReporter(context)();
     expect(signal.take()).toBe(1);
   },
 );
@@ -282,7 +269,7 @@ test(
     const [first, second] = [openDevice(group), openDevice(group)];
     new Irqs(first, VFIO_PCI_ERR_IRQ_INDEX).enable([signal]);
     first.close();
-    const report = reporter(context);
+    const report = nonFatalReporter(context);
     report();
     expect(signal.take()).toBe(1);
     new Irqs(second, VFIO_PCI_ERR_IRQ_INDEX).disable();
@@ -304,7 +291,7 @@ test(
     const first = openDevice(group);
     new Irqs(first, VFIO_PCI_ERR_IRQ_INDEX).enable([old]);
     first.close();
-    const report = reporter(context);
+    const report = nonFatalReporter(context);
     report();
     expect(old.take(), 'closed').toBe(0);
     const second = openDevice(group);
@@ -329,7 +316,7 @@ test(
     new Irqs(device, VFIO_PCI_ERR_IRQ_INDEX).enable([signal]);
     const holder = actor({ inheritFds: [device.fd] });
     device.close();
-    const report = reporter(context);
+    const report = nonFatalReporter(context);
     report();
     expect(signal.take(), 'the other process still holds the device').toBe(1);
     holder.close();

@@ -27,6 +27,7 @@ import {
   test,
   type TestContext,
 } from '../../harness/testing/index.ts';
+import { nonFatalReporter } from './non-fatal.ts';
 
 const NEEDS = {
   covers: [VFIO_DEVICE_SET_IRQS],
@@ -42,15 +43,7 @@ const NEEDS = {
 function prepare(context: TestContext, role = context.role) {
   const signal = context.eventfd();
   new Irqs(context.device, VFIO_PCI_ERR_IRQ_INDEX).enable([signal]);
-  const recoveries = new Recoveries(context);
-  const errors = new KernelErrors(context, functionInRole(role)!);
-  return {
-    signal,
-    report: () => {
-      errors.inject({ uncorrectable: PCI_ERR_UNC_COMP_ABORT });
-      expect(recoveries.next().outcome).toBe('successful');
-    },
-  };
+  return { signal, report: nonFatalReporter(context, functionInRole(role)!) };
 }
 
 test(

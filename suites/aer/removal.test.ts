@@ -30,6 +30,7 @@ import {
   plugIn,
   rescan,
   slotPower,
+  startUnbinding,
   test,
   type Device,
   type TestContext,
@@ -201,7 +202,7 @@ test(
     new Irqs(device, VFIO_PCI_ERR_IRQ_INDEX).enable([error]);
     const recoveries = new Recoveries(context);
     const errors = new KernelErrors(context, pci);
-    const unbinding = new BackgroundWrite(writer, `${pci.path}/driver/unbind`, pci.bdf);
+    const unbinding = startUnbinding(writer, pci);
     expect(request.soon()).toBe(1);
     errors.inject({ uncorrectable: PCI_ERR_UNC_COMP_ABORT });
     expect(recoveries.tryNext(QUIET), 'the device is locked').toBe(null);

@@ -1,4 +1,5 @@
-import { ERRNO, kernelAtLeast } from '../../harness/testing/index.ts';
+import { ERRNO } from '../../harness/testing/index.ts';
+import { WRAP_ERRNO } from './wrap-errno.ts';
 
 /** Pages of IOVA space and of memory that the fuzzer plays with. */
 export const WINDOW = 64;
@@ -35,8 +36,8 @@ export interface Range {
   pages: number;
 }
 
-/** A range that passes 2^64: refused with an errno of its own since 6.18. */
-export const WRAPS = kernelAtLeast('6.18') ? -ERRNO.EOVERFLOW : -ERRNO.EINVAL;
+/** A range that passes 2^64. */
+export const WRAPS = -ERRNO[WRAP_ERRNO];
 
 /**
  * drivers/vfio/vfio_iommu_type1.c as a small program: which mappings there are, and what each request

@@ -4,34 +4,17 @@ import {
   VFIO_IOMMU_TYPE1_INFO_CAP_MIGRATION,
   VFIO_IOMMU_TYPE1_INFO_DMA_AVAIL,
   expect,
-  ioctl,
   kernelAtLeast,
   test,
-  vfio_iommu_type1_info,
   vfio_iommu_type1_info_cap_iova_range,
   vfio_iommu_type1_info_cap_migration,
   vfio_iommu_type1_info_dma_avail,
   type Container,
   type InfoCapability,
 } from '../../harness/testing/index.ts';
+import { INFO_SIZE, filled, wanted } from './get-info-calls.ts';
 
 const GET_INFO = 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_get_info()';
-const INFO_SIZE = vfio_iommu_type1_info.size;
-const FILL = 0xa5;
-
-/** Bytes that GET_INFO asks for. */
-function wanted(container: Container): number {
-  return vfio_iommu_type1_info.decode(container.tryGetInfo(INFO_SIZE).get()).argsz;
-}
-
-/** GET_INFO into `argsz` bytes with known content, more of it behind them. */
-function filled(container: Container, argsz: number): Buffer {
-  const buffer = Buffer.alloc(4096, FILL);
-  buffer.writeUInt32LE(argsz, 0);
-  expect(ioctl(container.fd, VFIO_IOMMU_GET_INFO, buffer)).toSucceed(0);
-  return buffer;
-}
-
 function capability(container: Container, id: number): InfoCapability {
   const found = container.getInfo().capabilities.filter((cap) => cap.id === id);
   expect(found).toHaveLength(1);

@@ -11,31 +11,13 @@ import {
   sys,
   test,
   vfio_iommu_type1_info,
-  type Container,
 } from '../../harness/testing/index.ts';
+import { INFO_SIZE, filled, isUntouched, wanted } from './get-info-calls.ts';
 
 const GET_INFO = 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_get_info()';
-const INFO_SIZE = vfio_iommu_type1_info.size;
 
 /** Up to `iova_pgsizes`: what the first version of the structure had. */
 const OLD_SIZE = vfio_iommu_type1_info.offsetof('cap_offset');
-
-const FILL = 0xa5;
-
-/** Bytes that GET_INFO asks for. */
-function wanted(container: Container): number {
-  return vfio_iommu_type1_info.decode(container.tryGetInfo(INFO_SIZE).get()).argsz;
-}
-
-/** GET_INFO into `argsz` bytes with known content, more of it behind them. */
-function filled(container: Container, argsz: number): Buffer {
-  const buffer = Buffer.alloc(4096, FILL);
-  buffer.writeUInt32LE(argsz, 0);
-  expect(ioctl(container.fd, VFIO_IOMMU_GET_INFO, buffer)).toSucceed(0);
-  return buffer;
-}
-
-const isFill = (bytes: Buffer) => bytes.every((byte) => byte === FILL);
 
 test(
   'container.get-info.argsz.short',
@@ -60,7 +42,7 @@ test(
     expect(argsz).toBe(size);
     expect(flags).toBe(VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS);
     expect(iova_pgsizes).toBe(container.getInfo().iova_pgsizes);
-    expect(isFill(info.subarray(OLD_SIZE))).toBe(true);
+    expect(isUntouched(info.subarray(OLD_SIZE))).toBe(true);
   },
 );
 
@@ -74,7 +56,7 @@ test(
     expect(argsz).toBeGreaterThan(INFO_SIZE);
     expect(flags).toBe(VFIO_IOMMU_INFO_PGSIZES | VFIO_IOMMU_INFO_CAPS);
     expect(cap_offset).toBe(0);
-    expect(isFill(info.subarray(INFO_SIZE))).toBe(true);
+    expect(isUntouched(info.subarray(INFO_SIZE))).toBe(true);
   },
 );
 
@@ -88,7 +70,7 @@ test(
     const { argsz, cap_offset } = vfio_iommu_type1_info.decode(info);
     expect(argsz).toBe(size);
     expect(cap_offset).toBe(0);
-    expect(isFill(info.subarray(INFO_SIZE))).toBe(true);
+    expect(isUntouched(info.subarray(INFO_SIZE))).toBe(true);
   },
 );
 
@@ -103,8 +85,8 @@ test(
       const decoded = vfio_iommu_type1_info.decode(info);
       expect(decoded.argsz).toBe(argsz);
       expect(decoded.cap_offset).toBe(INFO_SIZE);
-      expect(isFill(info.subarray(INFO_SIZE, INFO_SIZE + 8))).toBe(false);
-      expect(isFill(info.subarray(size))).toBe(true);
+      expect(isUntouched(info.subarray(INFO_SIZE, INFO_SIZE + 8))).toBe(false);
+      expect(isUntouched(info.subarray(size))).toBe(true);
     }
   },
 );

@@ -1,6 +1,5 @@
 import { readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import {
-  BackgroundWrite,
   ERRNO,
   FD_CLOEXEC,
   F_GETFD,
@@ -18,6 +17,7 @@ import {
   expect,
   moduleUsers,
   setCommand,
+  startUnbinding,
   sys,
   test,
 } from '../../harness/testing/index.ts';
@@ -70,7 +70,7 @@ test(
     for (let again = 0; again < 20; again++) {
       expect(group.tryGetDevice(pci.bdf)).toFailWith('EINVAL');
     }
-    const unbinding = new BackgroundWrite(writer, `${pci.path}/driver/unbind`, pci.bdf);
+    const unbinding = startUnbinding(writer, pci);
     expect(unbinding.ends()).toBe(true);
   },
 );
@@ -198,7 +198,7 @@ test(
     expect(program.result(opened)).toBeGreaterThanOrEqual(0);
     user.close();
     expect(group.tryUnsetContainer()).toSucceed(0);
-    const unbinding = new BackgroundWrite(writer, `${pci.path}/driver/unbind`, pci.bdf);
+    const unbinding = startUnbinding(writer, pci);
     expect(unbinding.ends()).toBe(true);
   },
 );

@@ -1,5 +1,4 @@
 import {
-  BackgroundWrite,
   ERRNO,
   OWN_MACHINE,
   PROT_NONE,
@@ -9,6 +8,7 @@ import {
   VFIO_GROUP_GET_DEVICE_FD,
   expect,
   ioctl,
+  startUnbinding,
   sys,
   test,
 } from '../../harness/testing/index.ts';
@@ -180,7 +180,7 @@ for (const [kind, suffix, errno] of [
       const { group, pci } = context;
       const results = askManyTimes(group.fd, `${pci.bdf}${suffix}`, 200);
       expect(results).toEqual(new Set([-ERRNO[errno]]));
-      const unbinding = new BackgroundWrite(writer, `${pci.path}/driver/unbind`, pci.bdf);
+      const unbinding = startUnbinding(writer, pci);
       expect(unbinding.ends()).toBe(true);
       expect(pci.driver).toBe(null);
     },

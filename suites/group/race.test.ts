@@ -1,6 +1,5 @@
 import {
   AT_FDCWD,
-  BackgroundWrite,
   ERRNO,
   OWN_MACHINE,
   O_CLOEXEC,
@@ -15,6 +14,7 @@ import {
   lockedMemory,
   moduleUsers,
   runParallel,
+  startUnbinding,
   sys,
   test,
 } from '../../harness/testing/index.ts';
@@ -134,7 +134,7 @@ test(
     expect(moduleUsers('vfio_pci')).toBe(users);
     expect(group.tryUnsetContainer()).toSucceed(0);
     expect(lockedMemory()).toEqual(before);
-    const unbinding = new BackgroundWrite(writer, `${pci.path}/driver/unbind`, pci.bdf);
+    const unbinding = startUnbinding(writer, pci);
     expect(unbinding.ends()).toBe(true);
   },
 );

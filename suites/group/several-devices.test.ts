@@ -1,5 +1,4 @@
 import {
-  BackgroundWrite,
   Edu,
   OWN_MACHINE,
   PCI_COMMAND,
@@ -7,6 +6,7 @@ import {
   VFIO_GROUP_GET_DEVICE_FD,
   expect,
   setCommand,
+  startUnbinding,
   test,
 } from '../../harness/testing/index.ts';
 
@@ -85,7 +85,7 @@ test(
     const { bound, group, device, container, openDevice } = context;
     const sibling = bound('edu-pair-b');
     openDevice(group, sibling.bdf).close();
-    const unbinding = new BackgroundWrite(writer, `${sibling.path}/driver/unbind`, sibling.bdf);
+    const unbinding = startUnbinding(writer, sibling);
     expect(unbinding.ends()).toBe(true);
     expect(sibling.driver).toBe(null);
     expect(group.tryGetDevice(sibling.bdf)).toFailWith('ENODEV');
@@ -107,7 +107,7 @@ test(
     const writer = context.actor();
     const { openRole, device } = context;
     const { device: other, pci: sibling } = openRole('edu-pair-b');
-    const unbinding = new BackgroundWrite(writer, `${sibling.path}/driver/unbind`, sibling.bdf);
+    const unbinding = startUnbinding(writer, sibling);
     expect(unbinding.blocks()).toBe(true);
     other.close();
     expect(unbinding.ends()).toBe(true);

@@ -1,18 +1,16 @@
 import {
-  PCI_CAP_ID_MSIX,
   Program,
   VFIO_DEVICE_IOEVENTFD,
   VFIO_PCI_CONFIG_REGION_INDEX,
   VFIO_PCI_ROM_REGION_INDEX,
   enableDevice,
+  eventually,
   expect,
-  findCapability,
   ioctl,
+  msixTable,
   test,
   tryIoeventfd,
   vfio_device_ioeventfd,
-  eventually,
-  type Device,
 } from '../../../harness/testing/index.ts';
 
 const IOCTL = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_ioctl_ioeventfd()';
@@ -170,14 +168,6 @@ test(
     }
   },
 );
-
-/** Where the MSI-X table lies. */
-function msixTable(device: Device): { bar: number; offset: number; size: number } {
-  const at = findCapability(device.config, PCI_CAP_ID_MSIX)!;
-  const vectors = (device.config.read16(at + 2) & 0x7ff) + 1;
-  const table = device.config.read32(at + 4);
-  return { bar: table & 7, offset: table & ~7, size: vectors * 16 };
-}
 
 test(
   'device.ioeventfd.msix-table',

@@ -20,6 +20,10 @@ const RW = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_rw()';
 const SCRATCH = ['edu', 'edu-rp', 'e1000e', 'igb', 'nvme', 'ivshmem'];
 /** Region of ivshmem's shared memory: every byte can be read and written at every width. */
 const SHARED = 2;
+/** Each alignment with lengths that need several accesses of each width. */
+const PLACES = Array.from({ length: 9 }, (_, offset) =>
+  Array.from({ length: 19 }, (_, index) => ({ offset, length: index + 1 })),
+).flat();
 
 test(
   'device.region.read-write',
@@ -54,25 +58,12 @@ test(
     const program = new Program();
     const pattern = Buffer.from(Array.from({ length: 64 }, (_, i) => (i * 37 + 11) & 0xff));
     program.copy(mapping.address, program.data(pattern), 64);
-    const reads: {
-      offset: number;
-      length: number;
-      bytes: ReturnType<Program['data']>;
-      ref: ReturnType<Program['syscall']>;
-    }[] = [];
-    for (let offset = 0; offset <= 8; offset++) {
-      for (let length = 1; length <= 19; length++) {
-        const bytes = program.data(Buffer.alloc(length + 1, 0xee));
-        const ref = program.syscall(
-          'pread',
-          device.fd,
-          bytes,
-          length,
-          region.info.offset + BigInt(offset),
-        );
-        reads.push({ offset, length, bytes, ref });
-      }
-    }
+    const reads = PLACES.map(({ offset, length }) => {
+      const bytes = program.data(Buffer.alloc(length + 1, 0xee));
+      const at = region.info.offset + BigInt(offset);
+      const ref = program.syscall('pread', device.fd, bytes, length, at);
+      return { offset, length, bytes, ref };
+    });
     program.run();
     for (const { offset, length, bytes, ref } of reads) {
       const what = `${length} bytes at ${offset}`;
@@ -92,28 +83,15 @@ test(
     const mapping = map(region, { size: 4096n });
     const program = new Program();
     const clean = program.data(Buffer.alloc(40, 0x5a));
-    const writes: {
-      offset: number;
-      source: Buffer;
-      after: ReturnType<Program['data']>;
-      ref: ReturnType<Program['syscall']>;
-    }[] = [];
-    for (let offset = 0; offset <= 8; offset++) {
-      for (let length = 1; length <= 19; length++) {
-        const source = Buffer.from(Array.from({ length }, (_, i) => (i * 29 + offset + 3) & 0xff));
-        program.copy(mapping.address, clean, 40);
-        const ref = program.syscall(
-          'pwrite',
-          device.fd,
-          program.data(source),
-          length,
-          region.info.offset + BigInt(offset),
-        );
-        const after = program.data(40);
-        program.copy(after, mapping.address, 40);
-        writes.push({ offset, source, after, ref });
-      }
-    }
+    const writes = PLACES.map(({ offset, length }) => {
+      const source = Buffer.from(Array.from({ length }, (_, i) => (i * 29 + offset + 3) & 0xff));
+      program.copy(mapping.address, clean, 40);
+      const at = region.info.offset + BigInt(offset);
+      const ref = program.syscall('pwrite', device.fd, program.data(source), length, at);
+      const after = program.data(40);
+      program.copy(after, mapping.address, 40);
+      return { offset, source, after, ref };
+    });
     program.run();
     for (const { offset, source, after, ref } of writes) {
       const what = `${source.length} bytes at ${offset}`;

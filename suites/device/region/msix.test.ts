@@ -1,25 +1,9 @@
-import {
-  PCI_CAP_ID_MSIX,
-  enableDevice,
-  expect,
-  findCapability,
-  sys,
-  test,
-  type Device,
-} from '../../../harness/testing/index.ts';
+import { enableDevice, expect, msixTable, sys, test } from '../../../harness/testing/index.ts';
 
 const IO_RW = 'drivers/vfio/pci/vfio_pci_rdwr.c vfio_pci_core_do_io_rw()';
 const ENABLE = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_enable(): msix_offset, msix_size';
 /** Devices whose table begins at 0, lies within a BAR with registers, or ends in the middle of a page. */
 const DEVICES = ['igb', 'e1000e', 'nvme', 'virtio-net', 'xhci', 'vmxnet3'];
-
-/** Where the MSI-X table lies, from the capability (PCI Express 5.0, 7.7.2). */
-function msixTable(device: Device): { bar: number; offset: number; size: number } {
-  const at = findCapability(device.config, PCI_CAP_ID_MSIX)!;
-  const vectors = (device.config.read16(at + 2) & 0x7ff) + 1;
-  const table = device.config.read32(at + 4);
-  return { bar: table & 7, offset: table & ~7, size: vectors * 16 };
-}
 
 const ones = (bytes: Buffer) => bytes.every((byte) => byte === 0xff);
 

@@ -1,5 +1,4 @@
 import {
-  BackgroundWrite,
   Irqs,
   OWN_MACHINE,
   VFIO_DEVICE_SET_IRQS,
@@ -7,9 +6,10 @@ import {
   eventually,
   expect,
   hasGroupNode,
+  startUnbinding,
   test,
+  type BackgroundWrite,
   type Device,
-  type PciFunction,
   type TestContext,
 } from '../../../harness/testing/index.ts';
 
@@ -35,10 +35,6 @@ function requestLog(context: TestContext): () => string[] {
     lines.push(...log.drain().filter((line) => RELAYING.test(line) || NO_CHANNEL.test(line)));
     return lines;
   };
-}
-
-function startUnbinding(writer: ReturnType<TestContext['actor']>, pci: PciFunction) {
-  return new BackgroundWrite(writer, `${pci.path}/driver/unbind`, pci.bdf);
 }
 
 /** Once nobody has the device open, whoever waits for it goes on. */

@@ -1,10 +1,10 @@
 import {
-  BackgroundWrite,
   Edu,
   Group,
   OWN_MACHINE,
   SIGKILL,
   SIGTERM,
+  UNLOADABLE_VFIO_PCI,
   VFIO_GROUP_GET_DEVICE_FD,
   bindTo,
   eventually,
@@ -12,24 +12,16 @@ import {
   hasGroupNode,
   lockedMemory,
   moduleUsers,
+  startUnbinding,
   sys,
   test,
   unloadModule,
-  UNLOADABLE_VFIO_PCI,
   vfioDevName,
-  type PciFunction,
-  type TestContext,
 } from '../../../harness/testing/index.ts';
 
 const UNREGISTER = 'drivers/vfio/vfio_main.c vfio_unregister_group_dev()';
 const NO_CHANNEL = /No device request channel registered, blocked until released by user/;
 const NEEDS = { device: 'edu', needs: [OWN_MACHINE], provokes: [NO_CHANNEL] };
-
-type Actor = ReturnType<TestContext['actor']>;
-
-function startUnbinding(writer: Actor, pci: PciFunction): BackgroundWrite {
-  return new BackgroundWrite(writer, `${pci.path}/driver/unbind`, pci.bdf);
-}
 
 test(
   'group.unbind.open-device',

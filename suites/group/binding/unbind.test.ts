@@ -1,5 +1,4 @@
 import {
-  BackgroundWrite,
   Group,
   OWN_MACHINE,
   VFIO_GROUP_FLAGS_VIABLE,
@@ -13,6 +12,7 @@ import {
   hasGroupNode,
   lockedMemory,
   moduleUsers,
+  startUnbinding,
   test,
   unbind,
 } from '../../../harness/testing/index.ts';
@@ -51,7 +51,7 @@ test(
     const [one, two] = [group.getDevice(pci.bdf), group.getDevice(pci.bdf)];
     one.close();
     two.close();
-    const unbinding = new BackgroundWrite(writer, `${pci.path}/driver/unbind`, pci.bdf);
+    const unbinding = startUnbinding(writer, pci);
     expect(unbinding.ends()).toBe(true);
     expect(hasGroupNode(pci.group!)).toBe(false);
   },

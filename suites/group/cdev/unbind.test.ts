@@ -1,7 +1,8 @@
 import { existsSync } from 'node:fs';
 import {
-  BackgroundWrite,
   CDEV,
+  Container,
+  Edu,
   Group,
   Irqs,
   OWN_MACHINE,
@@ -11,12 +12,11 @@ import {
   VFIO_GROUP_UNSET_CONTAINER,
   VFIO_PCI_REQ_IRQ_INDEX,
   VFIO_TYPE1v2_IOMMU,
-  Container,
-  Edu,
   deviceNode,
   expect,
   hasGroupNode,
   moduleUsers,
+  startUnbinding,
   test,
 } from '../../../harness/testing/index.ts';
 
@@ -36,7 +36,7 @@ test(
     const node = deviceNode(pci);
     const signal = eventfd();
     new Irqs(device, VFIO_PCI_REQ_IRQ_INDEX).enable([signal]);
-    const unbinding = new BackgroundWrite(writer, `${pci.path}/driver/unbind`, pci.bdf);
+    const unbinding = startUnbinding(writer, pci);
     expect(signal.soon()).toBe(1);
     expect(unbinding.blocks()).toBe(true);
     expect(existsSync(node)).toBe(false);
@@ -63,7 +63,7 @@ test(
     used.bind(io);
     used.close();
     const idle = openCdev();
-    const unbinding = new BackgroundWrite(writer, `${pci.path}/driver/unbind`, pci.bdf);
+    const unbinding = startUnbinding(writer, pci);
     expect(unbinding.blocks()).toBe(true);
     idle.close();
     expect(unbinding.ends()).toBe(true);
@@ -85,7 +85,7 @@ test(
     }
     device.close();
     expect(moduleUsers('vfio_pci')).toBe(users);
-    const unbinding = new BackgroundWrite(writer, `${pci.path}/driver/unbind`, pci.bdf);
+    const unbinding = startUnbinding(writer, pci);
     expect(unbinding.ends()).toBe(true);
   },
 );

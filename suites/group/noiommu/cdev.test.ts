@@ -1,6 +1,5 @@
-import { chownSync, existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import {
-  AT_FDCWD,
   Answer,
   CDEV,
   CdevDevice,
@@ -10,8 +9,6 @@ import {
   NOIOMMU,
   NO_IOMMU_ROLE,
   OWN_MACHINE,
-  O_RDWR,
-  Program,
   VFIO_DEVICE_ATTACH_IOMMUFD_PT,
   VFIO_DEVICE_BIND_IOMMUFD,
   bindWithoutIommu,
@@ -25,6 +22,7 @@ import {
   vfioDevName,
   type Iommufd,
 } from '../../../harness/testing/index.ts';
+import { openAsOwner } from './node-owner.ts';
 
 const OPEN = 'drivers/vfio/device_cdev.c vfio_device_fops_cdev_open()';
 const NAME = 'drivers/vfio/vfio_main.c vfio_device_set_noiommu_and_name()';
@@ -34,7 +32,6 @@ const OWN_NODE = {
   needs: [NOIOMMU, CDEV, OWN_MACHINE],
   since: '7.3',
 };
-const NOBODY = 65534;
 const TAINT_USER = 1 << 6;
 
 /** IOMMU_IOAS_NOIOMMU_GET_PA; the value is the physical address and how far it holds. */
@@ -83,13 +80,7 @@ test(
   { source: OPEN, ...OWN_NODE },
   (context) => {
     const pci = bindWithoutIommu(context);
-    const node = deviceNode(pci);
-    chownSync(node, NOBODY, NOBODY);
-    const user = context.actor({ uid: NOBODY, gid: NOBODY, dropCaps: true });
-    const program = new Program();
-    const opened = program.syscall('openat', AT_FDCWD, program.data(node), O_RDWR);
-    user.run(program);
-    expect(program.result(opened)).toBe(-ERRNO.EPERM);
+    expect(openAsOwner(context, deviceNode(pci))).toBe(-ERRNO.EPERM);
   },
 );
 

@@ -1,12 +1,10 @@
-import { chownSync, existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import {
-  AT_FDCWD,
   Edu,
   ERRNO,
   NOIOMMU,
   NO_IOMMU_ROLE,
   OWN_MACHINE,
-  O_RDWR,
   Program,
   VFIO_CHECK_EXTENSION,
   VFIO_DEVICE_FLAGS_PCI,
@@ -34,6 +32,7 @@ import {
   type PciFunction,
   type TestContext,
 } from '../../../harness/testing/index.ts';
+import { openAsOwner } from './node-owner.ts';
 
 const FIND = 'drivers/vfio/group.c vfio_group_find_or_alloc()';
 const ALLOC = 'drivers/vfio/group.c vfio_noiommu_group_alloc()';
@@ -135,13 +134,7 @@ test(
   { source: 'drivers/vfio/group.c vfio_group_fops_open()', ...NEEDS },
   (context) => {
     const pci = bindWithoutIommu(context);
-    const node = noIommuNode(pci);
-    chownSync(node, NOBODY, NOBODY);
-    const user = context.actor({ uid: NOBODY, gid: NOBODY, dropCaps: true });
-    const program = new Program();
-    const opened = program.syscall('openat', AT_FDCWD, program.data(node), O_RDWR);
-    user.run(program);
-    expect(program.result(opened)).toBe(-ERRNO.EPERM);
+    expect(openAsOwner(context, noIommuNode(pci))).toBe(-ERRNO.EPERM);
     openNoIommuGroup(context, pci);
   },
 );

@@ -1,19 +1,18 @@
 import {
   Irqs,
-  PCI_CAP_ID_MSIX,
+  MSIX_ENTRY_SIZE,
   PCI_COMMAND,
   PCI_COMMAND_MEMORY,
   PCI_MSIX_FLAGS,
   PCI_MSIX_FLAGS_ENABLE,
   PCI_MSIX_FLAGS_MASKALL,
-  PCI_MSIX_TABLE,
   VFIO_DEVICE_RESET,
   VFIO_DEVICE_SET_IRQS,
   VFIO_PCI_MSIX_IRQ_INDEX,
   allocatedMessages,
   expect,
-  findCapability,
   interruptHandlers,
+  msixTable,
   setCommand,
   test,
   vectorDriver,
@@ -22,18 +21,12 @@ import {
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
 const RAISING = ['igb', 'igb-multi-1'];
-const ENTRY = 16;
 
-/** Where the device has its vector table, and its control register as the device has it. */
+/** The device's vector table, and its control register as the device has it. */
 function table({ device, pci }: TestContext) {
-  const capability = findCapability(device.config, PCI_CAP_ID_MSIX)!;
-  const where = device.config.read32(capability + PCI_MSIX_TABLE);
-  return {
-    capability,
-    bar: where & 7,
-    offset: where & ~7,
-    control: () => pci.config().readUInt16LE(capability + PCI_MSIX_FLAGS),
-  };
+  const found = msixTable(device);
+  const control = () => pci.config().readUInt16LE(found.capability + PCI_MSIX_FLAGS);
+  return { ...found, control };
 }
 
 test(
@@ -207,10 +200,10 @@ test(
     const mapping = t.device.region(bar).map();
     t.defer(() => mapping.unmap());
     const entry = (vector: number) =>
-      [0, 4, 8].map((field) => mapping.load32(offset + vector * ENTRY + field));
+      [0, 4, 8].map((field) => mapping.load32(offset + vector * MSIX_ENTRY_SIZE + field));
     const before = [entry(0), entry(1)];
     // As after a reset behind the kernel's back.
-    for (const field of [0, 4, 8]) mapping.store32(offset + ENTRY + field, 0);
+    for (const field of [0, 4, 8]) mapping.store32(offset + MSIX_ENTRY_SIZE + field, 0);
     msix.enable([signals[1]!], 1);
     expect([entry(0), entry(1)]).toEqual(before);
     driver.raise(1);
@@ -234,7 +227,7 @@ test(
     msix.enable(signals);
     const { bar, offset } = table(t);
     const region = t.device.region(bar);
-    const size = count * ENTRY;
+    const size = count * MSIX_ENTRY_SIZE;
     expect(region.read(offset, size)).toEqual(Buffer.alloc(size, 0xff));
     region.write(offset, Buffer.alloc(size));
     for (const at of [offset, offset + size - 4]) {
