@@ -2,8 +2,9 @@ import { execFileSync } from 'node:child_process';
 import { expect, it } from 'vitest';
 import { findEmulatorFault, findPanic, lastLines } from './console.ts';
 import { cpioArchive } from './cpio.ts';
-import { keptFolders, moduleParameters } from './guest.ts';
+import { keptFolders } from './guest-variables.ts';
 import { shellAssignments } from './initramfs.ts';
+import { moduleParameters } from './modules.ts';
 import { optionRom } from './rom.ts';
 import { extractElf, hasPvhEntry } from './vmlinux.ts';
 

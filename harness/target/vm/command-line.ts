@@ -1,6 +1,7 @@
 import { BLACK_BOX_SIZE } from '../black-box.ts';
 import type { Machine, PlacedDevice } from './machine.ts';
 import type { Accelerator } from './accelerator.ts';
+import type { SessionFiles } from './session-files.ts';
 
 /** Everything that decides how QEMU is called. */
 export interface QemuPlan {
@@ -13,21 +14,9 @@ export interface QemuPlan {
   append: string[];
   /** Arguments of the user's for QEMU, last. */
   extra: string[];
-  consoleLog: string;
-  /** A FIFO: what is written to it is typed at the console. */
-  consoleInput: string;
-  /** Folder on this side of the writable share. */
-  resultsShare: string;
-  /** File that keeps the memory of the black box. */
-  blackBox: string;
-  sockets: Sockets;
-}
-
-/** UNIX sockets between QEMU and the supervisor. */
-export interface Sockets {
-  qmp: string;
-  events: string;
-  status: string;
+  files: Pick<SessionFiles, 'sockets' | 'consoleInput' | 'resultsShare' | 'blackBox'> & {
+    console: { path: string };
+  };
 }
 
 /**
@@ -59,7 +48,7 @@ export function linuxCommandLine(machine: Machine, append: string[]): string {
 
 /** The arguments of qemu-system-x86_64. */
 export function qemuArguments(plan: QemuPlan): string[] {
-  const { machine, accelerator, sockets } = plan;
+  const { machine, accelerator, files } = plan;
   return [
     '-nodefaults',
     '-no-user-config',
@@ -75,12 +64,12 @@ export function qemuArguments(plan: QemuPlan): string[] {
     // A reset or a panic ends QEMU: the supervisor boots anew, with a clean machine.
     ...['-action', 'reboot=shutdown,panic=exit-failure'],
     ...['-device', 'pvpanic'],
-    ...['-chardev', `socket,id=qmp,path=${sockets.qmp},server=on,wait=off`],
+    ...['-chardev', `socket,id=qmp,path=${files.sockets.qmp},server=on,wait=off`],
     ...['-mon', 'chardev=qmp,mode=control'],
     '-chardev',
-    `file,id=console,path=${escapeCommas(plan.consoleLog)},append=on,input-path=${plan.consoleInput}`,
+    `file,id=console,path=${escapeCommas(files.console.path)},append=on,input-path=${files.consoleInput}`,
     ...['-serial', 'chardev:console'],
-    ...infrastructure(plan),
+    ...infrastructure(files),
     ...plan.devices.flatMap(({ argument }) => ['-device', argument]),
     ...plan.extra,
   ];
@@ -93,8 +82,7 @@ export const BLACK_BOX_IN_GUEST = '/sys/bus/pci/devices/0000:00:1e.3/resource2';
  * The virtio devices that carry the root file system, the results and the events, and the memory
  * that outlives the guest: one slot.
  */
-function infrastructure(plan: QemuPlan): string[] {
-  const { sockets, resultsShare } = plan;
+function infrastructure({ sockets, resultsShare, blackBox }: QemuPlan['files']): string[] {
   return [
     '-fsdev',
     'local,id=root,path=/,security_model=none,multidevs=remap,readonly=on',
@@ -111,7 +99,7 @@ function infrastructure(plan: QemuPlan): string[] {
     ...['-chardev', `socket,id=status,path=${sockets.status},server=on,wait=off`],
     ...['-device', 'virtserialport,bus=channels.0,chardev=status,name=conformance.status'],
     '-object',
-    `memory-backend-file,id=black-box,mem-path=${escapeCommas(plan.blackBox)},size=${BLACK_BOX_SIZE},share=on`,
+    `memory-backend-file,id=black-box,mem-path=${escapeCommas(blackBox)},size=${BLACK_BOX_SIZE},share=on`,
     ...['-device', 'ivshmem-plain,memdev=black-box,bus=pcie.0,addr=0x1e.0x3'],
   ];
 }

@@ -1,44 +1,24 @@
-import { execFileSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmdirSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, sep } from 'node:path';
+import { readFileSync } from 'node:fs';
 import { SetupError } from '../../../setup/failure.mjs';
-import { projectFolder, workerBundle } from '../../../setup/paths.mjs';
-import { encodeLine, PROTOCOL_VERSION } from '../../protocol/events.ts';
-import { BLACK_BOX_SIZE, createBlackBox, removeNeedlessBlackBox } from '../black-box.ts';
-import { laneSuffix } from '../lanes.ts';
-import { UnsupportedError } from '../errors.ts';
 import { RISK_NAMES } from '../../protocol/risks.ts';
+import { BLACK_BOX_SIZE } from '../black-box.ts';
 import { COUNTED_CLOCK } from '../clock.ts';
+import { UnsupportedError } from '../errors.ts';
 import type { Session, SessionHandlers, Target, Work } from '../target.ts';
 import { chooseAccelerator, type Accelerator } from './accelerator.ts';
-import {
-  BLACK_BOX_IN_GUEST,
-  linuxCommandLine,
-  qemuArguments,
-  type Sockets,
-} from './command-line.ts';
-import { ConsoleFile } from './console-file.ts';
-import { buildInitramfs, shellQuote } from './initramfs.ts';
+import { BLACK_BOX_IN_GUEST, linuxCommandLine, qemuArguments } from './command-line.ts';
+import { guestVariables } from './guest-variables.ts';
+import { buildInitramfs } from './initramfs.ts';
 import { overlayModules, resolveKernel, type Kernel } from './kernels.ts';
-import { absentModules } from './modules.ts';
 import { placeDevices, rolePaths, type Machine } from './machine.ts';
 import { findMachine } from './machines.ts';
+import { absentModules, moduleParameters } from './modules.ts';
 import { VM_ABILITIES } from './outside.ts';
 import { qemuVersion, startQemu } from './qemu.ts';
-import { optionRom } from './rom.ts';
-import { fastestImage } from './vmlinux.ts';
+import { createSessionFiles, removeSessionFiles } from './session-files.ts';
 import { VmSession } from './session.ts';
+import { fastestImage } from './vmlinux.ts';
 
 /** What `vfio-conformance run` lets the user choose about the guest. */
 export interface VmOptions {
@@ -73,9 +53,6 @@ const BOOT_TIMEOUT_MS = 180_000;
 const COUNTING_SCALE = 3;
 /** After the worker has ended the guest only has to sync and power off; without `--after`, that is. */
 const POWER_OFF_MS = 30_000;
-/** Folders that are fresh in the guest: what is needed from them is mounted again. */
-const FRESH_FOLDERS = ['/tmp', '/run', '/dev'];
-
 /** Prepares a virtual machine: kernel, modules, accelerator. Each session boots it anew. */
 export async function prepareVm(
   options: VmOptions,
@@ -160,38 +137,9 @@ class VmTarget implements Target {
 
   async start(work: Work, handlers: SessionHandlers): Promise<Session> {
     const options = this.#options;
-    const folder = socketFolder();
-    const suffix = laneSuffix(options.lane);
-    const resultsShare = join(options.resultsDir, `guest${suffix}`);
-    mkdirSync(resultsShare, { recursive: true });
-    const blackBox = join(options.resultsDir, `black-box${suffix}`);
-    createBlackBox(blackBox);
-    const rom = join(folder, 'option.rom');
-    writeFileSync(rom, optionRom());
-    const sockets: Sockets = {
-      qmp: join(folder, 'qmp'),
-      events: join(folder, 'events'),
-      status: join(folder, 'status'),
-    };
-    const consoleInput = join(folder, 'console-input');
-    execFileSync('mkfifo', [consoleInput]);
-    const console = new ConsoleFile(join(options.resultsDir, `console${suffix}.log`));
-    const devices = placeDevices(this.#machine, rom);
-    const initramfs = buildInitramfs(
-      this.#kernel,
-      this.#machine.firstModules,
-      {
-        PROJECT: projectFolder,
-        KEEP: keptFolders([projectFolder, process.execPath, this.#kernel.modulesDir ?? '/']).join(
-          ' ',
-        ),
-        MODULES_DIR: this.#kernel.modulesDir ?? '',
-        WORKER: [process.execPath, ...WORKER_FLAGS, workerBundle].map(shellQuote).join(' '),
-        BEFORE: options.before ?? '',
-        AFTER: options.after ?? '',
-      },
-      moduleParameters([...this.#machine.append, ...options.append]),
-    );
+    const files = createSessionFiles(options.resultsDir, options.lane);
+    const devices = placeDevices(this.#machine, files.rom);
+    const initramfs = this.#initramfs();
     handlers.onProgress(`booting Linux ${this.#kernel.release}`);
     const emulator = startQemu(
       qemuArguments({
@@ -202,79 +150,29 @@ class VmTarget implements Target {
         initramfs,
         append: options.append,
         extra: [...(this.#counting ? ['-icount', 'shift=0'] : []), ...options.qemuArgs],
-        consoleLog: console.path,
-        consoleInput,
-        resultsShare,
-        blackBox,
-        sockets,
+        files,
       }),
     );
-    const session = new VmSession(emulator, devices, console, consoleInput, blackBox, handlers, {
+    const session = new VmSession(emulator, devices, files, handlers, {
       bootTimeoutMs: (options.bootTimeoutMs ?? BOOT_TIMEOUT_MS) * this.timeoutScale,
       powerOffMs: options.after ? Infinity : POWER_OFF_MS * this.timeoutScale,
     });
-    void session.ended.then((end) => {
-      removeNeedlessBlackBox(blackBox, end);
-      rmSync(folder, { recursive: true, force: true });
-      try {
-        rmdirSync(resultsShare); // stays only if the guest put something there
-      } catch {
-        // not empty
-      }
-    });
-    await session.connect(
-      sockets,
-      encodeLine({
-        type: 'assignment',
-        protocol: PROTOCOL_VERSION,
-        ...work,
-        ...this.assignment,
-      }),
-    );
+    void session.ended.then((end) => removeSessionFiles(files, end));
+    await session.connect({ ...work, ...this.assignment });
     return session;
   }
-}
 
-/**
- * A folder for sockets, whose paths must be short, so not below the results. Those of supervisors
- * that were killed are removed on the way.
- */
-function socketFolder(): string {
-  const prefix = 'vfio-conformance-';
-  for (const name of readdirSync(tmpdir())) {
-    const owner = new RegExp(`^${prefix}(\\d+)-`).exec(name)?.[1];
-    if (owner && !existsSync(`/proc/${owner}`))
-      try {
-        rmSync(join(tmpdir(), name), { recursive: true, force: true });
-      } catch {
-        // another user's
-      }
+  #initramfs(): string {
+    const { append } = this.#options;
+    return buildInitramfs(
+      this.#kernel,
+      this.#machine.firstModules,
+      guestVariables(this.#kernel.modulesDir, this.#options),
+      moduleParameters([...this.#machine.append, ...append]),
+    );
   }
-  return mkdtempSync(join(tmpdir(), `${prefix}${process.pid}-`));
 }
-
-/** Node's own threads cost more than they bring on emulated CPUs. */
-const WORKER_FLAGS = ['--v8-pool-size=0', '--enable-source-maps'];
 
 function fileHash(path: string): string {
   return createHash('sha256').update(readFileSync(path)).digest('hex');
-}
-
-/** The given paths (or their folders) that lie in a folder which the guest replaces. */
-export function keptFolders(paths: string[]): string[] {
-  return paths
-    .filter((path) => FRESH_FOLDERS.some((fresh) => path.startsWith(fresh + sep)))
-    .map((path) => (path === process.execPath ? join(path, '../..') : path));
-}
-
-/** `vfio_iommu_type1.allow_unsafe_interrupts=1` of a command line, by module. */
-export function moduleParameters(words: string[]): Record<string, string> {
-  const parameters: Record<string, string> = {};
-  for (const word of words) {
-    const match = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_]+(?:=.*)?)$/.exec(word);
-    if (!match) continue;
-    const module = (match[1] ?? '').replaceAll('-', '_');
-    parameters[module] = [parameters[module], match[2]].filter(Boolean).join(' ');
-  }
-  return parameters;
 }

@@ -103,11 +103,13 @@ describe('the command lines', () => {
       append: [],
       extra: ['-device', 'edu'],
       devices: placeDevices(machine, '/rom'),
-      consoleLog: '/a,b/console.log',
-      consoleInput: '/f',
-      resultsShare: '/a,b/guest',
-      blackBox: '/results/black-box',
-      sockets: { qmp: '/q', events: '/e', status: '/s' },
+      files: {
+        console: { path: '/a,b/console.log' },
+        consoleInput: '/f',
+        resultsShare: '/a,b/guest',
+        blackBox: '/results/black-box',
+        sockets: { qmp: '/q', events: '/e', status: '/s' },
+      },
     });
     expect(args.slice(-2)).toEqual(['-device', 'edu']);
     expect(args).toContain('tcg,thread=single');

@@ -61,3 +61,15 @@ export function readModule(modulesDir: string, path: string): Buffer {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
 }
+
+/** `vfio_iommu_type1.allow_unsafe_interrupts=1` of a command line, by module. */
+export function moduleParameters(words: string[]): Record<string, string> {
+  const parameters: Record<string, string> = {};
+  for (const word of words) {
+    const match = /^([A-Za-z0-9_-]+)\.([A-Za-z0-9_]+(?:=.*)?)$/.exec(word);
+    if (!match) continue;
+    const module = (match[1] ?? '').replaceAll('-', '_');
+    parameters[module] = [parameters[module], match[2]].filter(Boolean).join(' ');
+  }
+  return parameters;
+}

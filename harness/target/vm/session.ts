@@ -1,27 +1,31 @@
 import { closeSync, openSync, writeSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { encodeLine, type LastCalls, type Reply } from '../../protocol/events.ts';
+import {
+  encodeLine,
+  PROTOCOL_VERSION,
+  type Assignment,
+  type LastCalls,
+  type Reply,
+} from '../../protocol/events.ts';
 import { readLastCalls } from '../black-box.ts';
 import { onLines } from '../lines.ts';
 import type { Session, SessionEnd, SessionHandlers } from '../target.ts';
 import { parseWorkerLine } from '../worker-line.ts';
-import { type Sockets } from './command-line.ts';
-import type { ConsoleFile } from './console-file.ts';
 import { findEmulatorFault, findPanic, lastLines } from './console.ts';
 import { type PlacedDevice } from './machine.ts';
 import { answerRequest } from './outside.ts';
 import { QmpClient } from './qmp.ts';
 import { connectSocket, type Emulator } from './qemu.ts';
+import type { SessionFiles } from './session-files.ts';
 
 /** A guest that runs: what its sockets and its console tell, and how it ended. */
 export class VmSession implements Session {
   readonly ended: Promise<SessionEnd>;
   readonly #emulator: Emulator;
   readonly #devices: PlacedDevice[];
-  readonly #console: ConsoleFile;
+  readonly #files: SessionFiles;
   readonly #keyboard: number;
-  readonly #blackBox: string;
   readonly #handlers: SessionHandlers;
   readonly #limits: { bootTimeoutMs: number; powerOffMs: number };
   #qmp: QmpClient | undefined;
@@ -37,18 +41,15 @@ export class VmSession implements Session {
   constructor(
     emulator: Emulator,
     devices: PlacedDevice[],
-    console: ConsoleFile,
-    consoleInput: string,
-    blackBox: string,
+    files: SessionFiles,
     handlers: SessionHandlers,
     limits: { bootTimeoutMs: number; powerOffMs: number },
   ) {
     this.#emulator = emulator;
     this.#devices = devices;
-    this.#console = console;
+    this.#files = files;
     // For reading too: opening a FIFO for writing alone would wait for QEMU.
-    this.#keyboard = openSync(consoleInput, 'r+');
-    this.#blackBox = blackBox;
+    this.#keyboard = openSync(files.consoleInput, 'r+');
     this.#handlers = handlers;
     this.#limits = limits;
     this.#deadline(limits.bootTimeoutMs, 'the worker did not say hello');
@@ -64,14 +65,15 @@ export class VmSession implements Session {
   }
 
   /** Connects to QEMU's sockets and hands the worker its assignment, which QEMU keeps until it asks. */
-  async connect(sockets: Sockets, assignment: string): Promise<void> {
+  async connect(assignment: Omit<Assignment, 'type' | 'protocol'>): Promise<void> {
+    const { sockets } = this.#files;
     try {
       const status = await connectSocket(sockets.status, this.#emulator);
       onLines(status, (line) => this.#status(line));
       const events = await connectSocket(sockets.events, this.#emulator);
       this.#eventsSocket = events;
       onLines(events, (line) => this.#event(line));
-      events.write(assignment);
+      events.write(encodeLine({ type: 'assignment', protocol: PROTOCOL_VERSION, ...assignment }));
       const qmp = await QmpClient.connect(await connectSocket(sockets.qmp, this.#emulator));
       this.#qmp = qmp;
       qmp.on('event', (name) => {
@@ -105,7 +107,7 @@ export class VmSession implements Session {
   }
 
   lastCalls(title: string): Promise<LastCalls> {
-    return readLastCalls(this.#blackBox, title);
+    return readLastCalls(this.#files.blackBox, title);
   }
 
   async kill(): Promise<void> {
@@ -116,15 +118,15 @@ export class VmSession implements Session {
 
   /** A break on the serial console, then the key: what the kernel prints within a few seconds. */
   async #sysrq(key: string): Promise<string> {
-    const before = this.#console.position();
+    const before = this.#files.console.position();
     await this.#qmp?.execute('chardev-send-break', { id: 'console' });
     writeSync(this.#keyboard, key);
     let position = -1;
-    for (let i = 0; i < 12 && position !== this.#console.position(); i++) {
-      position = this.#console.position();
+    for (let i = 0; i < 12 && position !== this.#files.console.position(); i++) {
+      position = this.#files.console.position();
       await sleep(400);
     }
-    return this.#console.text(before) || 'no answer: interrupts are off or the CPU is stuck';
+    return this.#files.console.text(before) || 'no answer: interrupts are off or the CPU is stuck';
   }
 
   #event(line: string): void {
@@ -179,7 +181,7 @@ export class VmSession implements Session {
 
   #judge(how: string): SessionEnd {
     const stderr = this.#emulator.stderr();
-    const console = this.#console.text();
+    const console = this.#files.console.text();
     const tail = lastLines(console, 60);
     const end = (kind: SessionEnd['kind'], detail: string): SessionEnd => ({ kind, detail, tail });
     const fault = findEmulatorFault(stderr, console);
