@@ -22,6 +22,9 @@ interface Lane {
   deaf: boolean;
 }
 
+/** What a test that ended leaves beside its status. */
+type Found = Pick<TestResult, 'skip' | 'failure' | 'kernelLog'>;
+
 /** Journal → results, line by line, so that the live display and the files say the same. */
 export class Reducer {
   #begin: (RunBegin & { at: string }) | undefined;
@@ -198,12 +201,7 @@ export class Reducer {
     this.#store(test, 'skip', 0, { skip: [reason], failure: null, kernelLog: [] }, expectation);
   }
 
-  #record(
-    id: string,
-    raw: RawStatus,
-    durationMs: number,
-    found: { skip: string[]; failure: Failure | null; kernelLog: string[] },
-  ): TestResult | undefined {
+  #record(id: string, raw: RawStatus, durationMs: number, found: Found): TestResult | undefined {
     const test = this.#meta.get(id);
     // A worker of another build may know tests that were not planned; they are not part of this run.
     if (!test) return undefined;
@@ -220,7 +218,7 @@ export class Reducer {
     test: TestMeta,
     status: Status,
     durationMs: number,
-    found: { skip: string[]; failure: Failure | null; kernelLog: string[] },
+    found: Found,
     expectation: Expectation | undefined,
   ): TestResult {
     const result = this.#resultOf(test, status, durationMs, found, expectation);
@@ -232,7 +230,7 @@ export class Reducer {
     test: TestMeta,
     status: Status,
     durationMs: number,
-    found: { skip: string[]; failure: Failure | null; kernelLog: string[] },
+    found: Found,
     expectation: Expectation | undefined,
   ): TestResult {
     const begun = this.#begun.get(test.id);

@@ -4,6 +4,7 @@ import type { WorkerEvent } from '../protocol/events.ts';
 import type { TestMeta } from '../protocol/test.ts';
 import type { Session, SessionEnd, Target } from '../target/target.ts';
 import type { AuditException } from './audit-exceptions.ts';
+import { AuditLedger, type Lie } from './audit-ledger.ts';
 
 export interface AuditOptions {
   target: Target;
@@ -23,13 +24,13 @@ const SILENCE_MS = 180_000;
 
 /** Audits tests in one session after the other; a lie that kills its session counts as noticed. */
 export async function audit(options: AuditOptions): Promise<TestAudit[]> {
-  const audits = new Map<string, TestAudit>();
+  const ledger = new AuditLedger(options.exceptions);
   const remaining = options.tests.map(({ id }) => id);
   let from = 0;
   let fruitless = 0;
   for (let number = 0; remaining.length > 0 && !options.signal.aborted; number++) {
     options.record({ type: 'session-start', session: number, tests: remaining.length });
-    const session = await auditSession(options, remaining, from, audits);
+    const session = await auditSession(options, remaining, from, ledger);
     options.record({
       type: 'session-end',
       session: number,
@@ -42,13 +43,13 @@ export async function audit(options: AuditOptions): Promise<TestAudit[]> {
     fruitless = session.progressed ? 0 : fruitless + 1;
     const [stuck] = remaining;
     if (fruitless === MAX_FRUITLESS && stuck !== undefined) {
-      entry(audits, stuck).reason = `no session survives it: ${session.end.detail}`;
+      ledger.of(stuck).reason = `no session survives it: ${session.end.detail}`;
       remaining.shift();
       from = 0;
       fruitless = 0;
     }
   }
-  return [...audits.values()];
+  return ledger.audits;
 }
 
 interface SessionAudit {
@@ -60,15 +61,15 @@ interface SessionAudit {
 
 /** One session; takes the tests that are done out of `remaining`. */
 async function auditSession(
-  { target, tests, most, exceptions, timeoutScale, record, signal }: AuditOptions,
+  { target, tests, most, timeoutScale, record, signal }: AuditOptions,
   remaining: string[],
   from: number,
-  audits: Map<string, TestAudit>,
+  ledger: AuditLedger,
 ): Promise<SessionAudit> {
   const limits = new Map(tests.map((test) => [test.id, test.timeoutMs * timeoutScale]));
   let session: Session | undefined;
   let timer: NodeJS.Timeout | undefined;
-  let current: { id: string; index: number; text: string } | undefined;
+  let current: Lie | undefined;
   let next = from;
   let progressed = false;
 
@@ -78,29 +79,16 @@ async function auditSession(
   };
   const settle = (noticed: boolean, told = true): void => {
     if (!current) return;
-    const test = entry(audits, current.id);
-    const { id, index, text } = current;
-    current = undefined;
-    next = index + 1;
+    ledger.settle(current, noticed, told);
+    next = current.index + 1;
     progressed = true;
-    if (!told) {
-      test.untold += 1;
-      return;
-    }
-    const exception = exceptions.find((candidate) => candidate.matches(id, text));
-    if (!noticed && exception) {
-      test.excused.push({ lie: text, reason: exception.reason });
-      return;
-    }
-    test.told += 1;
-    if (noticed) test.noticed += 1;
-    else test.unnoticed.push(text);
+    current = undefined;
   };
   const onEvent = (event: WorkerEvent): void => {
     record(event);
     switch (event.type) {
       case 'audit-plan':
-        entry(audits, event.id);
+        ledger.of(event.id);
         break;
       case 'lie-begin':
         current = event;
@@ -110,7 +98,7 @@ async function auditSession(
         settle(event.noticed, event.told);
         break;
       case 'audit-end':
-        entry(audits, event.id).reason = event.reason;
+        ledger.of(event.id).reason = event.reason;
         remaining.shift();
         next = 0;
         progressed = true;
@@ -138,13 +126,4 @@ async function auditSession(
     signal.removeEventListener('abort', onAbort);
     await session?.kill();
   }
-}
-
-function entry(audits: Map<string, TestAudit>, id: string): TestAudit {
-  let audit = audits.get(id);
-  if (!audit) {
-    audit = { id, told: 0, noticed: 0, unnoticed: [], excused: [], untold: 0, reason: null };
-    audits.set(id, audit);
-  }
-  return audit;
 }
