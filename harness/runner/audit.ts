@@ -5,6 +5,7 @@ import type { TestMeta } from '../protocol/test.ts';
 import type { Session, SessionEnd, Target } from '../target/target.ts';
 import type { AuditException } from './audit-exceptions.ts';
 import { AuditLedger, type Lie } from './audit-ledger.ts';
+import { START_SILENCE_MS } from './start-silence.ts';
 
 export interface AuditOptions {
   target: Target;
@@ -19,8 +20,6 @@ export interface AuditOptions {
 
 /** Sessions in a row that may end without telling a single lie. */
 const MAX_FRUITLESS = 3;
-/** Boot of a guest and baseline of a test, before scaling. */
-const SILENCE_MS = 180_000;
 
 /** Audits tests in one session after the other; a lie that kills its session counts as noticed. */
 export async function audit(options: AuditOptions): Promise<TestAudit[]> {
@@ -92,7 +91,7 @@ async function auditSession(
         break;
       case 'lie-begin':
         current = event;
-        arm(limits.get(event.id) ?? SILENCE_MS);
+        arm(limits.get(event.id) ?? START_SILENCE_MS);
         return;
       case 'lie-end':
         settle(event.noticed, event.told);
@@ -106,7 +105,7 @@ async function auditSession(
       default:
         break;
     }
-    arm(SILENCE_MS * timeoutScale);
+    arm(START_SILENCE_MS * timeoutScale);
   };
 
   const onAbort = (): void => void session?.kill();
@@ -116,7 +115,7 @@ async function auditSession(
       { tests: [...remaining], audit: { from, most } },
       { onEvent, onProgress: (text) => record({ type: 'progress', text }) },
     );
-    arm(SILENCE_MS * timeoutScale);
+    arm(START_SILENCE_MS * timeoutScale);
     const end = await session.ended;
     // Whoever dies of a lie has noticed it; an emulator that breaks has not.
     if (!signal.aborted && end.kind !== 'infrastructure') settle(true);

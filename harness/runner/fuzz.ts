@@ -5,6 +5,7 @@ import type { FuzzEvent, FuzzSlice } from '../protocol/fuzz.ts';
 import type { Session, SessionEnd, Target } from '../target/target.ts';
 import { deathMessage, failureOf, isDeath } from './session-failure.ts';
 import type { RunEnd } from './supervise.ts';
+import { START_SILENCE_MS } from './start-silence.ts';
 
 export interface CampaignOptions {
   /** They run side by side and share the slices. */
@@ -23,8 +24,6 @@ export interface CampaignOptions {
 
 /** Sessions in a row that may end without having run a program. */
 const MAX_FRUITLESS = 3;
-/** Boot of a guest, and what lies between two programs, before scaling. */
-const SILENCE_MS = 180_000;
 
 /** Runs all slices; a program that kills its guest costs that program, and the next session goes on behind it. */
 export async function campaign(options: CampaignOptions): Promise<RunEnd> {
@@ -149,11 +148,11 @@ class Lane {
     const onEvent = (event: WorkerEvent): void => {
       this.#take(event);
       const limit = this.#position && this.#limits.get(this.#position.slice.id);
-      arm(limit ?? SILENCE_MS * timeoutScale);
+      arm(limit ?? START_SILENCE_MS * timeoutScale);
     };
     signal.addEventListener('abort', onAbort);
     try {
-      arm(SILENCE_MS * timeoutScale);
+      arm(START_SILENCE_MS * timeoutScale);
       session = await this.#target.start(
         { tests: [], fuzz: this.#remaining },
         { onEvent, onProgress: (text) => this.#record({ type: 'progress', text }) },

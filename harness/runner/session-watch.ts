@@ -5,6 +5,7 @@ import { PROTOCOL_VERSION, type LastCalls, type WorkerEvent } from '../protocol/
 import type { TestMeta } from '../protocol/test.ts';
 import { isActionable, SetupError } from '../target/errors.ts';
 import type { Session, SessionEnd, SessionHandlers, Target } from '../target/target.ts';
+import { START_SILENCE_MS } from './start-silence.ts';
 
 export interface SessionOptions {
   target: Target;
@@ -55,6 +56,7 @@ export interface SessionRun {
   lastCalls(title: string): Promise<LastCalls>;
 }
 
+/** Between two tests. */
 const DEFAULT_SILENCE_MS = 120_000;
 const DEFAULT_EVIDENCE_MS = 20_000;
 
@@ -62,8 +64,8 @@ const DEFAULT_EVIDENCE_MS = 20_000;
 export class SessionWatch {
   readonly #options: SessionOptions;
   readonly #remaining: Map<string, TestMeta>;
-  readonly #silenceMs: number;
-  readonly #evidenceMs: number;
+  /** A small scale is for impatient tests, not for impatient boots. */
+  readonly #patience: number;
   #session: Session | undefined;
   #current: RunningTest | undefined;
   #hang: Hang | undefined;
@@ -81,12 +83,9 @@ export class SessionWatch {
 
   /** @param remaining the tests to run; those that get a result are taken out */
   constructor(options: SessionOptions, remaining: Map<string, TestMeta>) {
-    // A small scale is for impatient tests, not for impatient boots.
-    const patience = Math.max(1, options.timeoutScale);
     this.#options = options;
+    this.#patience = Math.max(1, options.timeoutScale);
     this.#remaining = remaining;
-    this.#silenceMs = (options.silenceMs ?? DEFAULT_SILENCE_MS) * patience;
-    this.#evidenceMs = (options.evidenceMs ?? DEFAULT_EVIDENCE_MS) * patience;
   }
 
   /** Starts the session and waits for its end. @throws what a person must repair */
@@ -195,7 +194,10 @@ export class SessionWatch {
 
   /** Outside of tests nothing may be silent for long; in a test its own limit holds, whatever is said. */
   #watchSilence(): void {
-    if (!this.#current && !this.#deaf) this.#limit(this.#silenceMs, () => this.#onSilence());
+    if (this.#current || this.#deaf) return;
+    const usual = this.#spoken ? DEFAULT_SILENCE_MS : START_SILENCE_MS;
+    const limitMs = (this.#options.silenceMs ?? usual) * this.#patience;
+    this.#limit(limitMs, () => this.#onSilence(limitMs));
   }
 
   /** What happens once this time is over, instead of what was to happen until now. */
@@ -215,12 +217,12 @@ export class SessionWatch {
     await this.#session?.kill();
   }
 
-  async #onSilence(): Promise<void> {
+  async #onSilence(limitMs: number): Promise<void> {
     const { record } = this.#options;
     const when = this.#spoken ? 'between two tests' : 'while it started';
     this.#deaf = true;
-    this.#silent = `nothing was heard for ${Math.round(this.#silenceMs / 1000)} s ${when}`;
-    record({ type: 'hang', id: null, limitMs: this.#silenceMs });
+    this.#silent = `nothing was heard for ${Math.round(limitMs / 1000)} s ${when}`;
+    record({ type: 'hang', id: null, limitMs });
     if (this.#spoken) for (const text of await this.#evidence()) record({ type: 'progress', text });
     await this.#session?.kill();
   }
@@ -229,7 +231,10 @@ export class SessionWatch {
     if (!this.#session) return [];
     let giveUp: NodeJS.Timeout | undefined;
     const none = new Promise<string[]>((resolve) => {
-      giveUp = setTimeout(() => resolve(['(no evidence within the time limit)']), this.#evidenceMs);
+      giveUp = setTimeout(
+        () => resolve(['(no evidence within the time limit)']),
+        (this.#options.evidenceMs ?? DEFAULT_EVIDENCE_MS) * this.#patience,
+      );
     });
     const evidence = this.#session
       .hangEvidence()

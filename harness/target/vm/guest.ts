@@ -48,7 +48,8 @@ export interface VmOptions {
   countInstructions?: boolean;
 }
 
-const BOOT_TIMEOUT_MS = 180_000;
+/** A boot of ten seconds takes minutes on a host that has much else to do. */
+const BOOT_TIMEOUT_MS = 300_000;
 /** Factor on time limits of a machine that counts instructions: it is slower, and so is its clock. */
 const COUNTING_SCALE = 3;
 /** After the worker has ended the guest only has to sync and power off; without `--after`, that is. */
