@@ -91,67 +91,81 @@ function bitmapValues(request: BitmapRequest) {
   };
 }
 
-/**
- * Makes a call with a bitmap; the argument holds afterwards what the kernel wrote.
- * @param at where the bitmap's address belongs in the argument, unless the request has one of its own
- */
-function callWithBitmap(
-  { fd }: Container,
-  name: IoctlName,
-  { argument, at }: { argument: Buffer; at: number },
+/** A call with a bitmap in a program: its result, and after the run what is in the bitmap. */
+export interface BitmapOp {
+  ref: Ref;
+  argument: Data;
+  read(): DirtyBitmap;
+}
+
+/** @param at where the bitmap's address belongs in the argument, unless the request has one of its own */
+function addBitmapCall(
+  program: Program,
+  fd: Arg,
+  { name, argument, at }: { name: IoctlName; argument: Data; at: number },
   request: BitmapRequest,
-): Answer<DirtyBitmap> {
-  const program = new Program();
-  const given = program.data(argument);
+): BitmapOp {
   const { area, read } = addBitmap(program, request);
-  if (request.data === undefined) program.store(64, given.at(at), area);
-  const ref = program.syscall('ioctl', fd, name.request, given);
-  const result = program.run().result(ref);
-  given.bytes.copy(argument);
-  return answerTo(name, result).with(read());
+  if (request.data === undefined) program.store(64, argument.at(at), area);
+  return { ref: program.syscall('ioctl', fd, name.request, argument), argument, read };
+}
+
+/** Adds one VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP to a program. */
+export function addGetDirtyBitmap(program: Program, fd: Arg, request: BitmapRequest): BitmapOp {
+  const header = vfio_iommu_type1_dirty_bitmap.size;
+  const argument = program.data(
+    Buffer.concat([
+      vfio_iommu_type1_dirty_bitmap.encode({
+        argsz: request.argsz ?? header + vfio_iommu_type1_dirty_bitmap_get.size,
+        flags: VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
+      }),
+      vfio_iommu_type1_dirty_bitmap_get.encode({
+        iova: request.iova,
+        size: request.size,
+        bitmap: bitmapValues(request),
+      }),
+    ]),
+  );
+  const at =
+    header + vfio_iommu_type1_dirty_bitmap_get.offsetof('bitmap') + vfio_bitmap.offsetof('data');
+  return addBitmapCall(program, fd, { name: VFIO_IOMMU_DIRTY_PAGES, argument, at }, request);
+}
+
+/** Adds one unmap with VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP to a program. */
+function addUnmapWithBitmap(program: Program, fd: Arg, request: BitmapRequest): BitmapOp {
+  const header = vfio_iommu_type1_dma_unmap.tailOffset;
+  const argument = program.data(
+    Buffer.concat([
+      vfio_iommu_type1_dma_unmap.encode({
+        argsz: request.argsz ?? header + vfio_bitmap.size,
+        flags: VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
+        iova: request.iova,
+        size: request.size,
+      }),
+      vfio_bitmap.encode(bitmapValues(request)),
+    ]),
+  );
+  const at = header + vfio_bitmap.offsetof('data');
+  return addBitmapCall(program, fd, { name: VFIO_IOMMU_UNMAP_DMA, argument, at }, request);
 }
 
 /** VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP; the value is what is in the bitmap afterwards. */
-export function tryGetDirtyBitmap(
-  container: Container,
-  request: BitmapRequest,
-): Answer<DirtyBitmap> {
-  const header = vfio_iommu_type1_dirty_bitmap.size;
-  const argument = Buffer.concat([
-    vfio_iommu_type1_dirty_bitmap.encode({
-      argsz: request.argsz ?? header + vfio_iommu_type1_dirty_bitmap_get.size,
-      flags: VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP,
-    }),
-    vfio_iommu_type1_dirty_bitmap_get.encode({
-      iova: request.iova,
-      size: request.size,
-      bitmap: bitmapValues(request),
-    }),
-  ]);
-  const at =
-    header + vfio_iommu_type1_dirty_bitmap_get.offsetof('bitmap') + vfio_bitmap.offsetof('data');
-  return callWithBitmap(container, VFIO_IOMMU_DIRTY_PAGES, { argument, at }, request);
+export function tryGetDirtyBitmap({ fd }: Container, request: BitmapRequest): Answer<DirtyBitmap> {
+  const program = new Program();
+  const { ref, read } = addGetDirtyBitmap(program, fd, request);
+  return answerTo(VFIO_IOMMU_DIRTY_PAGES, program.run().result(ref)).with(read());
 }
 
 /** An unmap with VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP; `unmapped` is the size it reports. */
 export function tryUnmapWithBitmap(
-  container: Container,
+  { fd }: Container,
   request: BitmapRequest,
 ): Answer<DirtyBitmap & { unmapped: bigint }> {
-  const header = vfio_iommu_type1_dma_unmap.tailOffset;
-  const argument = Buffer.concat([
-    vfio_iommu_type1_dma_unmap.encode({
-      argsz: request.argsz ?? header + vfio_bitmap.size,
-      flags: VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
-      iova: request.iova,
-      size: request.size,
-    }),
-    vfio_bitmap.encode(bitmapValues(request)),
-  ]);
-  const at = header + vfio_bitmap.offsetof('data');
-  const answer = callWithBitmap(container, VFIO_IOMMU_UNMAP_DMA, { argument, at }, request);
-  const unmapped = vfio_iommu_type1_dma_unmap.decode(argument).size;
-  return answer.with({ ...answer.value, unmapped });
+  const program = new Program();
+  const { ref, argument, read } = addUnmapWithBitmap(program, fd, request);
+  const result = program.run().result(ref);
+  const unmapped = vfio_iommu_type1_dma_unmap.decode(argument.bytes).size;
+  return answerTo(VFIO_IOMMU_UNMAP_DMA, result).with({ ...read(), unmapped });
 }
 
 /** Numbers of the bits that are set, ascending. */
