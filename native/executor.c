@@ -216,26 +216,12 @@ static int64_t execute_syscall(uint16_t opcode, const uint64_t args[])
 	return result == -1 ? -errno : result;
 }
 
-/* The black box has the whole record since the block was entered: what changes is behind its input. */
-static void keep_in_box(const struct execution *run, uint32_t index)
-{
-	const size_t input = offsetof(struct vc_op, result);
-
-	if (run->box)
-		memcpy((char *)&run->box[index] + input, (const char *)&run->ops[index] + input,
-		       sizeof(struct vc_op) - input);
-}
-
-/*
- * Between two calls that are timed as one, every instruction of this counts: the black box shows the
- * first of them as not yet ended until the second has.
- */
+/* Between two calls that are timed as one, every instruction of this counts. */
 static void execute_one(struct execution *run, uint32_t index, int depth)
 {
 	struct vc_op *op = &run->ops[index];
 	uint64_t args[VC_ARGUMENTS];
 	uint32_t kinds = op->kinds;
-	const int untimed = op->flags & (VC_FLAG_NO_START | VC_FLAG_NO_END);
 
 	memcpy(args, op->args, sizeof args);
 	for (unsigned int i = 0; kinds; i++, kinds >>= 4) {
@@ -248,14 +234,14 @@ static void execute_one(struct execution *run, uint32_t index, int depth)
 	op->end = 0;
 	if (!(op->flags & VC_FLAG_NO_START))
 		op->start = vc_now();
-	if (untimed != VC_FLAG_NO_START)
-		keep_in_box(run, index);
+	if (run->box)
+		run->box[index] = *op;
 	op->result = op->opcode < SYSCALL_COUNT ? execute_syscall(op->opcode, args)
 						: execute_harness(run, index, args, depth);
 	if (!(op->flags & VC_FLAG_NO_END))
 		op->end = vc_now();
-	if (untimed != VC_FLAG_NO_END)
-		keep_in_box(run, index);
+	if (run->box)
+		run->box[index] = *op;
 	if (op->result < 0 && op->flags & VC_FLAG_STOP)
 		run->stopped = true;
 }
@@ -267,7 +253,7 @@ static void execute_range(struct execution *run, uint32_t from, uint32_t end, in
 		execute_one(run, i, depth);
 		if (depth == 0)
 			run->header->executed = i + 1;
-		if (run->stopped || (stop_on_failure && run->ops[i].result < 0))
+		if (run->ops[i].result < 0 && (stop_on_failure || run->stopped))
 			return;
 		if (run->ops[i].opcode == VC_OP_fork)
 			i += (uint32_t)run->ops[i].args[0];

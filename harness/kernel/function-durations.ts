@@ -57,7 +57,8 @@ export function traceCalls(patterns: readonly string[], user: (callsIn: CallsIn)
   });
 }
 
-function callsOf(trace: string): TracedCall[] {
+/** The calls in what the tracer prints. */
+export function callsOf(trace: string): TracedCall[] {
   const open: string[] = [];
   return [...trace.matchAll(LINE)].flatMap(([, us, name, rest]) => {
     if (name !== undefined && rest === ' {') {
