@@ -9,6 +9,7 @@ export default defineConfig({
           name: 'unit',
           include: ['{harness,reports,setup}/**/*.spec.ts'],
           testTimeout: 60_000,
+          hookTimeout: 60_000,
           pool: 'forks',
         },
       },

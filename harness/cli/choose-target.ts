@@ -49,13 +49,10 @@ const MOST_MACHINES = 8;
  */
 export function machineCount(args: RunArguments, tests: number): number {
   if (args.device) return 1;
-  const inMemory = machinesInMemory(args.memory);
-  if (args.jobs !== undefined) return Math.max(1, Math.min(args.jobs, tests, inMemory));
+  const atOnce = machinesAtOnce(args);
+  if (args.jobs !== undefined) return Math.max(1, Math.min(atOnce, tests));
   if (args.before !== undefined || args.after !== undefined) return 1;
-  return Math.max(
-    1,
-    Math.min(machinesAtOnce(), inMemory, Math.floor(tests / TESTS_A_MACHINE), MOST_MACHINES),
-  );
+  return Math.max(1, Math.min(atOnce, Math.floor(tests / TESTS_A_MACHINE), MOST_MACHINES));
 }
 
 /** How many virtual machines `--memory` allows. @throws UsageError if not one fits */
@@ -67,10 +64,13 @@ function machinesInMemory(memory: string | undefined): number {
   throw new UsageError(`--memory ${memory} is too little for a virtual machine`, `give ${least}`);
 }
 
-/** How many virtual machines the processors and the memory of this one bear. */
-export function machinesAtOnce(): number {
-  const byMemory = Math.floor(totalmem() / BYTES_A_MACHINE);
-  return Math.max(1, Math.min(availableParallelism(), byMemory));
+/**
+ * How many virtual machines may run at once: `--jobs`, or as many as the processors and the memory
+ * of this machine bear; never more than `--memory` allows.
+ */
+export function machinesAtOnce(args: Pick<RunArguments, 'jobs' | 'memory'>): number {
+  const borne = Math.min(availableParallelism(), Math.floor(totalmem() / BYTES_A_MACHINE));
+  return Math.min(args.jobs ?? Math.max(1, borne), machinesInMemory(args.memory));
 }
 
 /**

@@ -5,8 +5,8 @@ export interface SessionEnd {
   /**
    * `clean`: the worker said bye. `worker-died`: its process ended without. `guest-panic`: the guest
    * said so (pvpanic, console). `guest-died`: the guest reset or powered off by itself.
-   * `infrastructure`: the emulator broke (an assertion of QEMU's, a failed boot): never a verdict
-   * about the kernel. `killed`: by {@link Session.kill}.
+   * `infrastructure`: the emulator broke (an assertion of QEMU's, a failed boot), or memory ran out
+   * that the user allows: never a verdict about the kernel. `killed`: by {@link Session.kill}.
    */
   kind: 'clean' | 'worker-died' | 'guest-panic' | 'guest-died' | 'infrastructure' | 'killed';
   detail: string;

@@ -5,12 +5,21 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { projectFolder } from '../../setup/paths.mjs';
-import { start } from './vfio-conformance.ts';
+import { readResults, resultsFolder, start } from './vfio-conformance.ts';
 
 const execute = promisify(execFile);
 
 const prefix = mkdtempSync(join(tmpdir(), 'vfio-conformance-package-'));
 const folder = join(prefix, 'lib/node_modules/vfio-conformance');
+const program = join(prefix, 'bin/vfio-conformance');
+/** Some 50 tests, of several areas, with and without devices. */
+const SOME = [
+  'container.api-version',
+  'container.check-extension',
+  'container.get-info',
+  'device.info',
+  'group.status',
+];
 
 beforeAll(async () => {
   const pack = ['pack', '--pack-destination', prefix, '--json', '--silent'];
@@ -33,7 +42,19 @@ it('brings bundles and a shim along in the place of sources', () => {
 it('knows the same tests as the repository', async () => {
   const args = ['list', '--json'];
   const most = { cwd: prefix, maxBuffer: 64 * 2 ** 20 };
-  const { stdout } = await execute(join(prefix, 'bin/vfio-conformance'), args, most);
+  const { stdout } = await execute(program, args, most);
   const { output } = await start(args).finished;
   expect(JSON.parse(stdout)).toEqual(JSON.parse(output.slice(output.indexOf('[\n'))));
+});
+
+it('has the same results in the virtual machine as the repository', async () => {
+  const own = resultsFolder();
+  await execute(program, ['run', ...SOME, '--quiet', '--results', own], { cwd: prefix });
+  const wanted = resultsFolder();
+  const { code, output } = await start(['run', ...SOME, '--results', wanted]).finished;
+  expect(code, output).toBe(0);
+  const outcomes = (results: string) =>
+    readResults(results).tests.map(({ id, status, skip }) => ({ id, status, skip }));
+  expect(outcomes(own)).toEqual(outcomes(wanted));
+  expect(outcomes(own).length).toBeGreaterThan(30);
 });

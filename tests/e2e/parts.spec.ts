@@ -5,7 +5,13 @@ import { JOURNAL_FILE, readJournal } from '../../reports/journal.ts';
 import { findRuns } from '../../reports/runs.ts';
 import { readResults, resultsFolder, start } from './vfio-conformance.ts';
 
-const SOME = ['container.api-version', 'container.check-extension', 'group.status'];
+/** Some 30 quick tests. */
+const SOME = [
+  'container.api-version',
+  'container.check-extension',
+  'container.get-info',
+  'group.status',
+];
 
 /** Which tests a run has, and how each ended. */
 function statuses(folder: string): [string, string][] {

@@ -72,7 +72,7 @@ export const matrix: CommandModule<object, MatrixArguments> = {
       tests,
       seed,
       directory,
-      atOnce: args.jobs ?? machinesAtOnce(),
+      atOnce: machinesAtOnce(args),
       out: stdout,
       signal: signals.signal,
     }).finally(() => signals.release());

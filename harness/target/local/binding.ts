@@ -12,12 +12,10 @@ import {
   type DeviceState,
 } from './device-state.ts';
 import { linkName } from './files.ts';
+import { removeCgroup } from './memory-cap.ts';
 import { isFromEarlierBoot, removePlan, type Plan, type StoredPlan } from './plan-store.ts';
 import { groupNode, readOpenNodes } from './use-nodes.ts';
-
-/** A worker that was killed may need this long to let go of a device. */
-const LETTING_GO_MS = 30_000;
-const LOOK_EVERY_MS = 100;
+import { waitWhile } from './waiting.ts';
 
 /** Loads vfio-pci if it is neither loaded nor built in. @throws SetupError without it */
 export function loadVfioPci(): void {
@@ -48,9 +46,16 @@ export function bindAll(plan: Plan): void {
  */
 export function restorePlan({ file, plan }: StoredPlan): string[] {
   // Drivers, overrides and attributes are the kernel's memory: a boot has put them back.
-  const problems = isFromEarlierBoot(plan) ? [] : plan.devices.flatMap(restoreDevice);
+  const problems = isFromEarlierBoot(plan) ? [] : restoreNow(plan);
   if (problems.length === 0) removePlan(file);
   return problems;
+}
+
+function restoreNow({ devices, cgroup }: Plan): string[] {
+  const problems = devices.flatMap(restoreDevice);
+  // It is empty as soon as nobody has the devices.
+  const stays = cgroup === undefined ? null : removeCgroup(cgroup);
+  return stays === null ? problems : [...problems, stays];
 }
 
 function restoreDevice(wanted: DeviceState): string[] {
@@ -70,10 +75,5 @@ function restoreDevice(wanted: DeviceState): string[] {
 /** Unbinding a device that is open would wait in the kernel for as long as it is. */
 function waitUntilFree(bdf: string): string | null {
   const group = linkName(`${devicePath(bdf)}/iommu_group`);
-  for (let waited = 0; ; waited += LOOK_EVERY_MS) {
-    const user = readOpenNodes().get(groupNode(Number(group)))?.[0];
-    if (user === undefined) return null;
-    if (waited >= LETTING_GO_MS) return user;
-    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, LOOK_EVERY_MS);
-  }
+  return waitWhile(() => readOpenNodes().get(groupNode(Number(group)))?.[0] ?? null);
 }

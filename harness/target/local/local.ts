@@ -29,13 +29,14 @@ import {
 } from '../target.ts';
 import { parseWorkerLine } from '../worker-line.ts';
 import { namesIn, readText } from './files.ts';
+import { describeBound, insideCgroup, killsForMemory, memoryBound } from './memory-cap.ts';
 import { takeDevices, type TakeOptions } from './taking.ts';
 
 /** What `vfio-conformance run --device` lets the user choose. */
-export interface LocalOptions extends TakeOptions {
+export interface LocalOptions extends Omit<TakeOptions, 'memory'> {
   /** What the tests may do to this machine beyond using the devices. */
   allowed: Risk[];
-  /** Bytes that a test may take. */
+  /** Bytes that the run may take. */
   memoryBytes?: number;
   /** The worker's own output goes to `console.log` here. */
   resultsDir: string;
@@ -51,8 +52,10 @@ const TAIL = 60;
  * @throws UsageError if a device is not there or in use, or if the user declines
  */
 export async function prepareLocal(options: LocalOptions): Promise<Target> {
-  const taken = await takeDevices(options);
+  const memory = options.memoryBytes === undefined ? undefined : memoryBound(options.memoryBytes);
+  const taken = await takeDevices({ ...options, memory });
   const devices = taken.bdfs;
+  const cgroup = memory?.cgroup?.folder;
   const blackBox = { path: join(options.resultsDir, 'black-box'), size: BLACK_BOX_SIZE };
   const assignment = {
     mode: 'local' as const,
@@ -60,7 +63,7 @@ export async function prepareLocal(options: LocalOptions): Promise<Target> {
     devices,
     abilities: [],
     allowed: options.allowed,
-    memoryBytes: options.memoryBytes,
+    memoryBytes: memory?.perTest,
     blackBox,
   };
   return {
@@ -72,22 +75,21 @@ export async function prepareLocal(options: LocalOptions): Promise<Target> {
       target: 'local',
       kernel: release(),
       devices: devices.join(' '),
+      ...(memory && { 'memory limit': describeBound(memory) }),
       [BOOT_ID]: readText('/proc/sys/kernel/random/boot_id'),
     }),
     start(work, handlers) {
       createBlackBox(blackBox.path);
+      const worker = [process.execPath, '--enable-source-maps', workerBundle, '--channel', 'fd:3'];
+      const [command, ...args] = cgroup === undefined ? worker : insideCgroup(cgroup, worker);
       const child = spawnDependent(
-        process.execPath,
-        ['--enable-source-maps', workerBundle, '--channel', 'fd:3'],
+        command!,
+        args,
         // The fourth is a socket pair: the worker reads and writes it synchronously.
         ['ignore', 'pipe', 'pipe', 'pipe'],
       );
-      const session = new LocalSession(
-        child,
-        handlers,
-        join(options.resultsDir, 'console.log'),
-        blackBox.path,
-      );
+      const log = join(options.resultsDir, 'console.log');
+      const session = new LocalSession(child, handlers, { log, blackBox: blackBox.path, cgroup });
       void session.ended.then((end) => removeNeedlessBlackBox(blackBox.path, end));
       session.send(
         encodeLine({
@@ -102,6 +104,13 @@ export async function prepareLocal(options: LocalOptions): Promise<Target> {
   };
 }
 
+/** Where a session leaves its traces. */
+interface Places {
+  log: string;
+  blackBox: string;
+  cgroup: string | undefined;
+}
+
 class LocalSession implements Session {
   readonly ended: Promise<SessionEnd>;
   readonly #child: ChildProcess;
@@ -111,7 +120,7 @@ class LocalSession implements Session {
   #killed = false;
   #giveUp: (end: SessionEnd) => void = () => {};
 
-  constructor(child: ChildProcess, handlers: SessionHandlers, log: string, blackBox: string) {
+  constructor(child: ChildProcess, handlers: SessionHandlers, { log, blackBox, cgroup }: Places) {
     this.#child = child;
     this.#blackBox = blackBox;
     const file = createWriteStream(log, { flags: 'a' });
@@ -128,6 +137,7 @@ class LocalSession implements Session {
       if (event.type === 'request') void this.#answer(event, handlers);
       handlers.onEvent(event);
     });
+    const killsBefore = killsForMemory(cgroup);
     handlers.onProgress(`starting the worker as process ${child.pid}`);
     this.ended = new Promise((resolve) => {
       this.#giveUp = resolve;
@@ -137,6 +147,8 @@ class LocalSession implements Session {
         const how = signal ? `signal ${signal}` : `status ${code}`;
         if (this.#bye) resolve(this.#end('clean', 'the worker ended'));
         else if (this.#killed) resolve(this.#end('killed', 'killed by the supervisor'));
+        else if (killsForMemory(cgroup) > killsBefore)
+          resolve(this.#end('infrastructure', 'the worker took more than --memory allows'));
         else resolve(this.#end('worker-died', `the worker ended with ${how}`));
       });
     });

@@ -27,6 +27,8 @@ export interface Plan {
   /** ISO time. */
   madeAt: string;
   devices: DeviceState[];
+  /** Folder of the cgroup that bounds the worker's memory. */
+  cgroup?: string;
 }
 
 /** A plan as it lies on the disk. */
@@ -38,10 +40,10 @@ export interface StoredPlan {
 /** Where plans lie: on a disk, not in a folder that a boot empties. */
 export const PLAN_FOLDER = '/var/lib/vfio-conformance/plans';
 
-export function makePlan(devices: DeviceState[]): Plan {
+export function makePlan(devices: DeviceState[], cgroup?: string): Plan {
   const { pid } = process;
   const madeAt = new Date().toISOString();
-  return { schema: 1, bootId: bootId(), pid, started: startTime(pid), madeAt, devices };
+  return { schema: 1, bootId: bootId(), pid, started: startTime(pid), madeAt, devices, cgroup };
 }
 
 /**

@@ -1,12 +1,13 @@
 import { readText } from './files.ts';
 import { isRoot, type Choice } from './choose-devices.ts';
 import { VFIO_PCI } from './device-state.ts';
+import { describeBound, type MemoryBound } from './memory-cap.ts';
 import { PLAN_FOLDER } from './plan-store.ts';
 
 const HUGE_PAGES = '/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages';
 
 /** What a run is going to do to this machine, for a person to agree to. */
-export function describePlan({ named, members, forced }: Choice): string {
+export function describePlan({ named, members, forced }: Choice, memory?: MemoryBound): string {
   const lines = ['This run takes devices of this machine:'];
   for (const { bdf, name, iommuGroup, driver } of members) {
     const isNamed = named.some((one) => one.bdf === bdf);
@@ -20,6 +21,7 @@ export function describePlan({ named, members, forced }: Choice): string {
   if (forced.length > 0) lines.push('--force takes away:', ...forced.map((what) => `  ${what}`));
   lines.push(
     `Limits: locked memory ${lockedMemoryLimit()}; ${readText(HUGE_PAGES) || '0'} free huge pages of 2 MiB`,
+    ...(memory ? [`Memory: ${describeBound(memory)}`] : []),
     `If the run is killed or the machine goes down: \`vfio-conformance restore\` (the plan lies in ${PLAN_FOLDER}).`,
   );
   return lines.join('\n');

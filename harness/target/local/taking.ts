@@ -4,6 +4,7 @@ import { checkPrivileges, chooseDevices, isRoot, type Choice } from './choose-de
 import { captureState } from './device-state.ts';
 import { lockGroups } from './group-lock.ts';
 import { restoreLeftovers } from './leftovers.ts';
+import { makeCgroup, type MemoryBound } from './memory-cap.ts';
 import { describePlan } from './plan-text.ts';
 import { makePlan, storePlan } from './plan-store.ts';
 
@@ -11,6 +12,8 @@ import { makePlan, storePlan } from './plan-store.ts';
 export interface TakeOptions {
   /** Addresses, as `chooseDevices` takes them. */
   devices: string[];
+  /** How much memory the run may take. */
+  memory?: MemoryBound;
   /** Take away uses with which no data can be lost. */
   force: boolean;
   /** Shows the plan and asks. @throws UsageError if the user declines */
@@ -41,8 +44,8 @@ export async function takeDevices(options: TakeOptions): Promise<TakenDevices> {
     if (isRoot()) healLeftovers(options.note);
     const choice = chosen();
     checkPrivileges(choice.members);
-    await options.agree(describePlan(choice));
-    return bind(chosen(), locks.release);
+    await options.agree(describePlan(choice, options.memory));
+    return bind(chosen(), options.memory, locks.release);
   } catch (error) {
     locks.release();
     throw error;
@@ -50,13 +53,21 @@ export async function takeDevices(options: TakeOptions): Promise<TakenDevices> {
 }
 
 /** From the plan on the disk to the devices in vfio-pci's hands, in one go: no signal comes between. */
-function bind({ named, members }: Choice, release: () => void): TakenDevices {
+function bind(
+  { named, members }: Choice,
+  memory: MemoryBound | undefined,
+  release: () => void,
+): TakenDevices {
   if (!isRoot()) {
     // They are with vfio-pci already, and this user can change nothing that would have to be put back.
     return { bdfs: named.map(({ bdf }) => bdf), giveBack: () => (release(), []) };
   }
   loadVfioPci();
-  const plan = makePlan(members.map(({ bdf }) => captureState(bdf)));
+  const cgroup = memory?.cgroup;
+  const plan = makePlan(
+    members.map(({ bdf }) => captureState(bdf)),
+    cgroup?.folder,
+  );
   const stored = { file: storePlan(plan), plan };
   let problems: string[] | undefined;
   const giveBack = (): string[] => {
@@ -68,6 +79,7 @@ function bind({ named, members }: Choice, release: () => void): TakenDevices {
   };
   process.on('exit', giveBack);
   try {
+    if (cgroup) makeCgroup(cgroup);
     bindAll(plan);
   } catch (error) {
     giveBack();

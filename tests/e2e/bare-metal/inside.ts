@@ -3,12 +3,14 @@ import {
   existsSync,
   fsyncSync,
   openSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { readText } from '../../../harness/target/local/files.ts';
 import { restoreLeftovers } from '../../../harness/target/local/leftovers.ts';
 import { bringUp, byId, changes, DISK, sh, snapshot, type Snapshot } from './machine.ts';
 import { OUTCOME, type Outcome } from './outcome.ts';
@@ -21,6 +23,7 @@ const outcome: Outcome = { rounds: 0, hits: 0, problems: [], outputs: {} };
 /** Of so many rounds one kills what restores, too, and restores by the command. */
 const RESTORE_EVERY = 5;
 const NOBODY = 65534;
+const CGROUPS = '/sys/fs/cgroup';
 /** What a power cut must not take: the rounds so far, and how the machine was at first. */
 const MEMORY = join(DISK, 'memory.json');
 
@@ -34,7 +37,7 @@ function spareDevices(): string[] {
 
 let runs = 0;
 function startRun(directory = `/tmp/run-${runs++}`): Running {
-  return startProgram('run', 'e2e', ...spareDevices(), '--yes', '--results', directory);
+  return startProgram('run', 'e2e.changes', ...spareDevices(), '--yes', '--results', directory);
 }
 
 /** A boot gives ports and other devices interrupt messages of its own choice. */
@@ -69,17 +72,24 @@ async function kills(rounds: number): Promise<void> {
   const before = snapshot();
   const span = await undisturbed(before);
   for (; outcome.rounds < rounds; outcome.rounds++) {
+    const t0 = Date.now();
     const running = startRun();
     await until(planExists, running);
+    const t1 = Date.now();
     const moment = Math.random() * span;
     await sleep(moment);
     running.child.kill('SIGKILL');
     await running.finished;
     if (planExists()) outcome.hits++;
+    const t2 = Date.now();
     const when = `round ${outcome.rounds}, killed after ${Math.round(moment)} ms`;
     if (outcome.rounds % RESTORE_EVERY === 0) await restoreByCommand(when, span);
     else restore(when);
+    const t3 = Date.now();
     compare(when, before);
+    outcome.outputs[`time ${outcome.rounds}`] =
+      `span ${span} start ${t1 - t0} run ${t2 - t1} restore ${t3 - t2} compare ${Date.now() - t3}`;
+    report();
   }
 }
 
@@ -141,17 +151,16 @@ async function unprivileged(): Promise<void> {
 async function shortages(): Promise<void> {
   const before = snapshot();
   const span = await undisturbed(before);
-  sh('mkdir -p /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup');
-  writeFileSync('/sys/fs/cgroup/cgroup.subtree_control', '+memory');
-  sh('mkdir /sys/fs/cgroup/run');
-  writeFileSync('/sys/fs/cgroup/run/memory.oom.group', '1');
+  mountCgroups();
+  sh(`mkdir ${CGROUPS}/run`);
+  writeFileSync(`${CGROUPS}/run/memory.oom.group`, '1');
   for (; outcome.rounds < 3; outcome.rounds++) {
-    writeFileSync('/sys/fs/cgroup/run/memory.max', 'max');
+    writeFileSync(`${CGROUPS}/run/memory.max`, 'max');
     const running = startRun();
-    writeFileSync('/sys/fs/cgroup/run/cgroup.procs', String(running.child.pid));
+    writeFileSync(`${CGROUPS}/run/cgroup.procs`, String(running.child.pid));
     await until(planExists, running);
     await sleep(Math.random() * span * 0.8);
-    writeFileSync('/sys/fs/cgroup/run/memory.max', '1M');
+    writeFileSync(`${CGROUPS}/run/memory.max`, '1M');
     await running.finished;
     if (running.child.signalCode !== 'SIGKILL') outcome.problems.push('the run had memory enough');
     if (planExists()) outcome.hits++;
@@ -175,13 +184,49 @@ async function shortages(): Promise<void> {
   compare('no room for the plan', before);
 }
 
-/** A run that nobody disturbs; milliseconds from its plan to its end. */
+/** A test that takes more than `--memory`, where nothing can hold it to that and where a cgroup can. */
+async function memoryBound(): Promise<void> {
+  const before = snapshot();
+  const edu = ['--device', byId('1234:11e8'), '--yes', '--memory', '1G', '--results'];
+  outcome.outputs['nothing holds it'] = await outputOf(
+    startProgram('run', 'e2e.greedy', ...edu, '/tmp/unbound'),
+  );
+  mountCgroups();
+  const bound = startProgram('run', 'e2e.greedy', ...edu, '/tmp/bound');
+  const peaks = { run: 0, worker: 0 };
+  await until(() => {
+    peaks.run =
+      sizeIn(`/proc/${bound.child.pid}/status`, /^VmHWM:\s*(\d+) kB$/m) * 1024 || peaks.run;
+    peaks.worker =
+      sizeIn(`${CGROUPS}/vfio-conformance-${bound.child.pid}/memory.peak`, /^(\d+)$/m) ||
+      peaks.worker;
+    return false;
+  }, bound);
+  outcome.outputs['a cgroup holds it'] = await outputOf(bound);
+  outcome.outputs['peaks'] = JSON.stringify(peaks);
+  if (readdirSync(CGROUPS).some((name) => name.startsWith('vfio-conformance')))
+    outcome.problems.push('the cgroup is still there');
+  compare('after runs that took too much', before);
+}
+
+/** A number in a file; 0 if it is not there. */
+function sizeIn(file: string, pattern: RegExp): number {
+  return Number(pattern.exec(readText(file))?.[1] ?? 0);
+}
+
+function mountCgroups(): void {
+  sh(`mkdir -p ${CGROUPS} && mount -t cgroup2 none ${CGROUPS}`);
+  writeFileSync(`${CGROUPS}/cgroup.subtree_control`, '+memory');
+}
+
+/** A run that nobody disturbs; milliseconds for which it has the devices. */
 async function undisturbed(before: Snapshot): Promise<number> {
   const running = startRun();
   await until(planExists, running);
   const began = Date.now();
-  outcome.outputs['undisturbed run'] = await outputOf(running);
+  await until(() => !planExists(), running);
   const span = Date.now() - began;
+  outcome.outputs['undisturbed run'] = await outputOf(running);
   compare('after an undisturbed run', before);
   return span;
 }
@@ -216,6 +261,7 @@ if (scenario === 'whole') await whole(args);
 else if (scenario === 'kills') await kills(Number(args[0]));
 else if (scenario === 'power-cuts') await powerCuts(Number(args[0]));
 else if (scenario === 'shortages') await shortages();
+else if (scenario === 'memory-bound') await memoryBound();
 else if (scenario === 'unprivileged') await unprivileged();
 else throw new Error(`no scenario ${scenario}`);
 report();

@@ -12,19 +12,18 @@ import {
 
 const SOURCE = 'tests/e2e/bare-metal/suites/changes.test.ts';
 
-for (const round of [1, 2])
-  test(
-    `e2e.changes.${round}`,
-    'registers, interrupts, reset methods and power of a device are changed',
-    { source: SOURCE, devices: ['edu', 'igb', 'e1000e', 'nvme'] },
-    ({ device, pci, eventfd, defer }) => {
-      enableDevice(device);
-      device.config.write8(0x3c, 0x5b);
-      new Irqs(device, VFIO_PCI_INTX_IRQ_INDEX).enable([eventfd()]);
-      for (const method of resetMethods(pci)) {
-        defer(setResetMethods(pci, [method]));
-        device.tryReset();
-      }
-      device.tryFeature(VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
-    },
-  );
+test(
+  'e2e.changes',
+  'registers, interrupts, reset methods and power of a device are changed',
+  { source: SOURCE, devices: ['edu', 'igb', 'e1000e', 'nvme'] },
+  ({ device, pci, eventfd, defer }) => {
+    enableDevice(device);
+    device.config.write8(0x3c, 0x5b);
+    new Irqs(device, VFIO_PCI_INTX_IRQ_INDEX).enable([eventfd()]);
+    for (const method of resetMethods(pci)) {
+      defer(setResetMethods(pci, [method]));
+      device.tryReset();
+    }
+    device.tryFeature(VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
+  },
+);
