@@ -7,7 +7,7 @@ import { readMounts } from './mounts.ts';
 import { waitWhile } from './waiting.ts';
 
 /** Memory of `--memory` that this process keeps: it stays outside, because it gives the devices back. */
-const SUPERVISOR_BYTES = 256 * 2 ** 20;
+const SUPERVISOR_BYTES = 512 * 2 ** 20;
 /** What a worker takes before any test does. */
 const WORKER_BYTES = 256 * 2 ** 20;
 

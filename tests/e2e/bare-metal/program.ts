@@ -4,6 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { PLAN_FOLDER } from '../../../harness/target/local/plan-store.ts';
 import { WORKER } from './outcome.ts';
 
+/** Looking costs the emulated machine time that it needs for the command. */
+const LOOK_EVERY_MS = 100;
+
 /** A running command. */
 export interface Running {
   child: ChildProcess;
@@ -47,7 +50,7 @@ export function planExists(): boolean {
 export async function until(condition: () => boolean, running: Running): Promise<boolean> {
   while (running.child.exitCode === null && running.child.signalCode === null) {
     if (condition()) return true;
-    await sleep(20);
+    await sleep(LOOK_EVERY_MS);
   }
   return condition();
 }
