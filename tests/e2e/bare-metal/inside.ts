@@ -179,12 +179,12 @@ async function shortages(): Promise<void> {
   compare('no room for the plan', before);
 }
 
-/** A test that takes more than `--memory`, where nothing can hold it to that and where a cgroup can. */
+/** `--memory` where nothing can hold a run to it, and a test that takes more where a cgroup can. */
 async function memoryBound(): Promise<void> {
   const before = snapshot();
   const edu = ['--device', byId('1234:11e8'), '--yes', '--memory', '1G', '--results'];
   outcome.outputs['nothing holds it'] = await outputOf(
-    startProgram('run', 'e2e.greedy', ...edu, '/tmp/unbound'),
+    startProgram('run', 'e2e.changes', ...edu, '/tmp/unbound'),
   );
   mountCgroups();
   const bound = startProgram('run', 'e2e.greedy', ...edu, '/tmp/bound');
