@@ -93,5 +93,6 @@ function caseOf(id: string, title: string, options: TestOptions, role: string): 
     requirements,
     provokes: [...(options.provokes ?? [])],
     role,
+    roles: [...roles],
   };
 }

@@ -4,6 +4,7 @@ import { recorder, type RecordedRun } from '../shim/index.ts';
 import { decodeRuns, renderReproducer } from '../trace/index.ts';
 import { watchMappings } from '../vfio/region.ts';
 import { TestContext } from './context.ts';
+import { functionInRole } from './machine.ts';
 import type { Case } from './registry.ts';
 import { SystemWatch } from './system-watch.ts';
 import { Teardown } from './teardown.ts';
@@ -41,7 +42,8 @@ export function runCase(
   }
 
   const provoked = [...testCase.provokes];
-  const watch = new SystemWatch(meta.id, nonce, provoked);
+  const functions = testCase.roles.map(functionInRole).filter((pci) => pci !== null);
+  const watch = new SystemWatch(meta.id, nonce, functions, provoked);
   const { thrown, failedAt, notUndone, runs } = runBody(testCase, provoked);
   const changes = watch.end();
 

@@ -15,6 +15,8 @@ export interface Case {
   provokes: RegExp[];
   /** Role of the device that `context.device` opens. */
   role: string;
+  /** All roles whose devices the test needs, that one among them. */
+  roles: readonly string[];
   body: TestBody;
 }
 

@@ -2,7 +2,9 @@
 import { KernelLog } from '../kernel/kmsg.ts';
 import { complaints } from '../kernel/log-patterns.ts';
 import { brokenTaints } from '../kernel/taint.ts';
+import type { PciFunction } from '../pci/topology.ts';
 import { closeLeftovers, footprint, leftovers } from './footprint.ts';
+import { IdlePower } from './idle-power.ts';
 
 /** What is otherwise after a test. */
 export interface Changes {
@@ -12,7 +14,7 @@ export interface Changes {
   complaints: string[];
   /** Taints of a broken kernel that are new. */
   taints: string[];
-  /** File descriptors and locked memory, in words. */
+  /** File descriptors, locked memory and references of power management, in words. */
   leftovers: string[];
 }
 
@@ -35,13 +37,20 @@ export class SystemWatch {
   readonly #late: string[];
   readonly #taints = brokenTaints();
   readonly #footprint;
+  readonly #power;
 
   /**
    * Begins with the test.
    * @param nonce marks the test in the kernel log, so that a console alone tells who was running.
+   * @param functions that the test uses
    * @param provoked messages of the test's own making; the test may add some until its end.
    */
-  constructor(id: string, nonce: string, provoked: readonly RegExp[]) {
+  constructor(
+    id: string,
+    nonce: string,
+    functions: readonly PciFunction[],
+    provoked: readonly RegExp[],
+  ) {
     this.#id = id;
     this.#nonce = nonce;
     this.#provoked = provoked;
@@ -50,6 +59,7 @@ export class SystemWatch {
     );
     log()?.mark(`begin ${id} ${nonce}`);
     this.#footprint = footprint();
+    this.#power = new IdlePower(functions);
     previous = { id, provoked };
   }
 
@@ -59,11 +69,12 @@ export class SystemWatch {
     log()?.mark(`end ${this.#id} ${this.#nonce}`);
     const records = log()?.drain() ?? [];
     closeLeftovers(this.#footprint, after);
+    const awake = this.#power.awake();
     return {
       kernelLog: records,
       complaints: [...this.#late, ...complaints(records, this.#provoked)],
       taints: brokenTaints().filter((name) => !this.#taints.includes(name)),
-      leftovers: leftovers(this.#footprint, after),
+      leftovers: [...leftovers(this.#footprint, after), ...awake],
     };
   }
 }
