@@ -114,11 +114,21 @@ test(
   },
 );
 
-test(
-  'container.device-memory.beside-memory',
-  'one mapping may run from memory into a BAR: the memory is counted, the BAR is not',
-  { covers, source: [PIN, RESERVED], device: 'nvme', uses },
-  (context) => {
+for (const { id, title, ram, bar } of [
+  {
+    id: 'container.device-memory.beside-memory',
+    title: 'one mapping may run from memory into a BAR: the memory is counted, the BAR is not',
+    ram: 0n,
+    bar: 2n,
+  },
+  {
+    id: 'container.device-memory.before-memory',
+    title: 'one mapping may run from a BAR into memory: the memory is counted, the BAR is not',
+    ram: 2n,
+    bar: 0n,
+  },
+]) {
+  test(id, title, { covers, source: [PIN, RESERVED], device: 'nvme', uses }, (context) => {
     const { container, defer, memory } = context;
     const probe = dmaProbe(context);
     const { device, region } = deviceMemory(context);
@@ -127,27 +137,27 @@ test(
     const file = memory({ size: 2 * PAGE, kind: 'memfd' });
     const prot = PROT_READ | PROT_WRITE;
     const flags = MAP_SHARED | MAP_FIXED;
-    expect(sys.mmap(area.address, 2 * PAGE, prot, flags, file.fd, 0)).toBe(area.address);
-    const behind = area.address + 2n * P;
-    expect(sys.mmap(behind, 2 * PAGE, prot, flags, device.fd, region.info.offset)).toBe(behind);
+    const at = (page: bigint) => area.address + page * P;
+    expect(sys.mmap(at(ram), 2 * PAGE, prot, flags, file.fd, 0)).toBe(at(ram));
+    expect(sys.mmap(at(bar), 2 * PAGE, prot, flags, device.fd, region.info.offset)).toBe(at(bar));
     const before = mappingState(container);
     container.mapDma({ iova: BASE, vaddr: area.address, size: 4n * P });
     const after = mappingState(container);
     expect(after.VmLck + after.VmPin - before.VmLck - before.VmPin).toBe(8);
     for (const page of [0n, 1n, 2n, 3n]) {
-      expect(sys.store(64, area.address + page * P, 0n)).toBe(0);
+      expect(sys.store(64, at(page), 0n)).toBe(0);
       probe.write(30 + Number(page), BASE + page * P);
     }
-    expect(file.verify(30, 0, DmaProbe.SIZE)).toBe(-1);
-    expect(file.verify(31, PAGE, DmaProbe.SIZE)).toBe(-1);
-    for (const page of [2n, 3n]) {
-      expect(sys.load(64, area.address + page * P).value).not.toBe(0n);
+    expect(file.verify(30 + Number(ram), 0, DmaProbe.SIZE)).toBe(-1);
+    expect(file.verify(31 + Number(ram), PAGE, DmaProbe.SIZE)).toBe(-1);
+    for (const page of [bar, bar + 1n]) {
+      expect(sys.load(64, at(page)).value).not.toBe(0n);
       expect(probe.finds(30 + Number(page), BASE + page * P)).toBe(true);
     }
     expect(container.unmapDma({ iova: BASE, size: 4n * P })).toBe(4n * P);
     expect(mappingState(container)).toEqual(before);
-  },
-);
+  });
+}
 
 test(
   'container.device-memory.read-only',

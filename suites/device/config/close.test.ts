@@ -2,11 +2,13 @@ import {
   ConfigPair,
   OWN_MACHINE,
   PCI_BASE_ADDRESS_0,
+  PCI_CACHE_LINE_SIZE,
   PCI_COMMAND,
   PCI_COMMAND_INTX_DISABLE,
   PCI_COMMAND_MASTER,
   PCI_INTERRUPT_LINE,
   expect,
+  keepAwake,
   test,
   type TestContext,
 } from '../../../harness/testing/index.ts';
@@ -80,6 +82,29 @@ test(
 );
 
 test(
+  'device.config.close.as-opened',
+  'a closed device is as its user found it, not as it was at some time before',
+  {
+    source: `${CORE} vfio_pci_core_enable()`,
+    devices: ['edu', 'e1000e', 'nvme', 'bridge-child-a'],
+    needs: [OWN_MACHINE],
+  },
+  (context) => {
+    const { hardware } = open(context);
+    context.device.close();
+    context.defer(keepAwake(context.pci));
+    const before = hardware.read8(PCI_CACHE_LINE_SIZE);
+    context.defer(() => hardware.write8(PCI_CACHE_LINE_SIZE, before));
+    hardware.write8(PCI_CACHE_LINE_SIZE, 0x40);
+    const again = context.openDevice(context.group);
+    again.config.write8(PCI_CACHE_LINE_SIZE, 0x20);
+    expect(hardware.read8(PCI_CACHE_LINE_SIZE)).toBe(0x20);
+    again.close();
+    expect(hardware.read8(PCI_CACHE_LINE_SIZE)).toBe(0x40);
+  },
+);
+
+test(
   'device.config.close.copy',
   'the next user finds a fresh copy: nothing that the last one wrote to virtual registers',
   { source: 'drivers/vfio/pci/vfio_pci_config.c vfio_config_init()', devices: KINDS },
@@ -121,6 +146,7 @@ test(
   (context) => {
     const { hardware } = open(context);
     context.device.close();
+    context.defer(keepAwake(context.pci));
     const closed = hardware.read16(PCI_COMMAND);
     hardware.write16(PCI_COMMAND, closed | PCI_COMMAND_INTX_DISABLE | PCI_COMMAND_MASTER);
     const again = context.openDevice(context.group);
