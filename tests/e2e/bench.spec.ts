@@ -56,11 +56,12 @@ function counts({ run }: BenchResults): boolean {
   return run.environment['clock'] === COUNTED_CLOCK;
 }
 
-/** Some rounds of a run, as if there had been no others. */
+/** Some rounds of a run, as if there had been no others; without `harness.*`, which has fewer. */
 function trialOf(results: BenchResults, number: number): BenchResults {
+  const compared = results.benchmarks.filter(({ suite }) => suite !== 'harness');
   return {
     ...results,
-    benchmarks: results.benchmarks.map((bench) => ({
+    benchmarks: compared.map((bench) => ({
       ...bench,
       rounds: bench.rounds.slice(number * ROUNDS, (number + 1) * ROUNDS),
     })),
