@@ -79,6 +79,27 @@ test(
 );
 
 test(
+  'irq.intx.disintx.next-user',
+  'DisINTx that one user set is no matter of the next one',
+  {
+    covers: [VFIO_DEVICE_SET_IRQS],
+    source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_disable()',
+    devices: LINE_DEVICES,
+  },
+  (t) => {
+    setDisIntx(t.device, true);
+    t.device.close();
+    const next = t.openDevice(t.group);
+    const signal = t.eventfd();
+    const intx = new Irqs(next, VFIO_PCI_INTX_IRQ_INDEX);
+    intx.enable([signal]);
+    expect(disIntx(next, t.pci)).toEqual({ user: false, device: false });
+    intx.loopback();
+    expect(signal.soon()).toBe(1);
+  },
+);
+
+test(
   'irq.intx.disintx.by-bytes',
   'DisINTx works by a write of its byte alone, and a write of the lower byte leaves it',
   { covers: [], source: CONFIG_WRITE, device: 'edu' },
