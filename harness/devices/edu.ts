@@ -8,8 +8,10 @@ const IDENTIFICATION = 0x00;
 const LIVENESS = 0x04;
 const STATUS = 0x20;
 const INTERRUPT_STATUS = 0x24;
-const INTERRUPT_RAISE = 0x60;
-const INTERRUPT_ACKNOWLEDGE = 0x64;
+/** A store of 32 bits ORs them into the interrupt status and raises the interrupt. */
+export const EDU_RAISE = 0x60;
+/** A store of 32 bits takes them out of the interrupt status. */
+export const EDU_ACKNOWLEDGE = 0x64;
 const DMA_SOURCE = 0x80;
 const DMA_DESTINATION = 0x88;
 const DMA_COUNT = 0x90;
@@ -73,19 +75,19 @@ export class Edu implements DmaDevice, InterruptDevice {
 
   /** Raises the interrupt with bits `status` (default 1). */
   raise(_vector?: number, status = 1): void {
-    this.bar.store32(INTERRUPT_RAISE, status);
+    this.bar.store32(EDU_RAISE, status);
   }
 
   acknowledge(): void {
-    this.bar.store32(INTERRUPT_ACKNOWLEDGE, 0xffff_ffff);
+    this.bar.store32(EDU_ACKNOWLEDGE, 0xffff_ffff);
   }
 
   raiseIn(program: Program): void {
-    program.store(32, this.bar.address + BigInt(INTERRUPT_RAISE), 1);
+    program.store(32, this.bar.address + BigInt(EDU_RAISE), 1);
   }
 
   acknowledgeIn(program: Program): void {
-    program.store(32, this.bar.address + BigInt(INTERRUPT_ACKNOWLEDGE), 0xffff_ffff);
+    program.store(32, this.bar.address + BigInt(EDU_ACKNOWLEDGE), 0xffff_ffff);
   }
 
   /** The bits raised and not yet acknowledged. */

@@ -6,7 +6,6 @@ import {
   VFIO_DEVICE_RESET,
   VFIO_DEVICE_SET_IRQS,
   VFIO_IRQ_SET_ACTION_MASK,
-  VFIO_IRQ_SET_ACTION_TRIGGER,
   VFIO_IRQ_SET_ACTION_UNMASK,
   VFIO_IRQ_SET_DATA_EVENTFD,
   VFIO_IRQ_SET_DATA_NONE,
@@ -19,41 +18,11 @@ import {
   runParallel,
   test,
   vectorDriver,
-  vfio_irq_set,
   type Device,
-  type InterruptDevice,
-  type SetIrqs,
 } from '../../harness/testing/index.ts';
+import { DISABLE, ENABLE, many, raising, setIrqs } from './race-programs.ts';
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
-/** How often each thread does its part. Calls may fail on the way: each is an operation of its own. */
-const ROUNDS = 150;
-const ENABLE = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_TRIGGER;
-const DISABLE = VFIO_IRQ_SET_DATA_NONE | VFIO_IRQ_SET_ACTION_TRIGGER;
-
-/** Adds one SET_IRQS to a program. */
-function setIrqs(program: Program, device: Device, irqs: SetIrqs): void {
-  const data = irqs.data ?? Buffer.alloc(0);
-  const { flags, index, start = 0, count } = irqs;
-  const header = vfio_irq_set.encode({ argsz: 20 + data.length, flags, index, start, count });
-  const call = program.data(Buffer.concat([header, data]));
-  program.syscall('ioctl', device.fd, VFIO_DEVICE_SET_IRQS.request, call);
-}
-
-/** A program that does `step` many times, whatever the answers. */
-function many(step: (program: Program, round: number) => void): Program {
-  const program = new Program({ ops: ROUNDS * 4, arena: ROUNDS * 256 });
-  for (let round = 0; round < ROUNDS; round++) step(program, round);
-  return program;
-}
-
-const raising = (driver: InterruptDevice, vectors = 1) =>
-  many((program, round) => {
-    driver.raiseIn(program, round % vectors);
-    program.spin(20_000);
-    driver.acknowledgeIn(program);
-  });
-
 /** The user's DisINTx on and off. */
 function togglingDisIntx(device: Device): Program {
   const { config } = device;
@@ -84,8 +53,8 @@ test(
     const setting = many((program, round) => {
       const { index } = intx;
       const fd = [two.fd, -1, one.fd, two.fd][round % 4]!;
-      setIrqs(program, t.device, { flags: ENABLE, index, count: 1, data: fds([fd]) });
-      setIrqs(program, t.device, { flags: DISABLE, index, count: round % 3 === 0 ? 0 : 1 });
+      setIrqs(program, t.device.fd, { flags: ENABLE, index, count: 1, data: fds([fd]) });
+      setIrqs(program, t.device.fd, { flags: DISABLE, index, count: round % 3 === 0 ? 0 : 1 });
     });
     runParallel([raising(driver), setting]);
     driver.acknowledge();
@@ -115,7 +84,7 @@ test(
     intx.unmaskBy(unmask);
     const masking = many((program, round) => {
       const action = round % 2 === 0 ? VFIO_IRQ_SET_ACTION_MASK : VFIO_IRQ_SET_ACTION_UNMASK;
-      setIrqs(program, t.device, { flags: VFIO_IRQ_SET_DATA_NONE | action, index: 0, count: 1 });
+      setIrqs(program, t.device.fd, { flags: VFIO_IRQ_SET_DATA_NONE | action, index: 0, count: 1 });
     });
     const signalling = many((program) => {
       const one = Buffer.alloc(8);
@@ -151,8 +120,8 @@ test(
     const intx = new Irqs(t.device, VFIO_PCI_INTX_IRQ_INDEX);
     const setting = many((program) => {
       const data = fds([signal.fd]);
-      setIrqs(program, t.device, { flags: ENABLE, index: 0, count: 1, data });
-      setIrqs(program, t.device, { flags: DISABLE, index: 0, count: 0 });
+      setIrqs(program, t.device.fd, { flags: ENABLE, index: 0, count: 1, data });
+      setIrqs(program, t.device.fd, { flags: DISABLE, index: 0, count: 0 });
     });
     runParallel([setting, togglingDisIntx(t.device)]);
     intx.enable([signal]);
@@ -179,10 +148,10 @@ test(
     const flags = VFIO_IRQ_SET_DATA_EVENTFD | VFIO_IRQ_SET_ACTION_UNMASK;
     const setting = many((program, round) => {
       const fd = round % 2 === 0 ? unmask.fd : -1;
-      setIrqs(program, t.device, { flags, index: 0, count: 1, data: fds([fd]) });
+      setIrqs(program, t.device.fd, { flags, index: 0, count: 1, data: fds([fd]) });
       if (round % 10 !== 9) return;
-      setIrqs(program, t.device, { flags: DISABLE, index: 0, count: 0 });
-      setIrqs(program, t.device, { flags: ENABLE, index: 0, count: 1, data: fds([signal.fd]) });
+      setIrqs(program, t.device.fd, { flags: DISABLE, index: 0, count: 0 });
+      setIrqs(program, t.device.fd, { flags: ENABLE, index: 0, count: 1, data: fds([signal.fd]) });
     });
     const signalling = many((program) => {
       const one = Buffer.alloc(8);
@@ -220,7 +189,7 @@ test(
     const setting = many((program, round) => {
       const vector = round % 4;
       const fd = round % 3 === 0 ? -1 : signals[vector]!.fd;
-      setIrqs(program, t.device, {
+      setIrqs(program, t.device.fd, {
         flags: ENABLE,
         index,
         start: vector,
@@ -229,7 +198,7 @@ test(
       });
     });
     const triggering = many((program) => {
-      setIrqs(program, t.device, { flags: DISABLE, index, count: 4 });
+      setIrqs(program, t.device.fd, { flags: DISABLE, index, count: 4 });
     });
     runParallel([raising(driver, 4), setting, triggering]);
     msix.enable(signals);
@@ -252,9 +221,9 @@ test(
     const fighting = types.map((index, which) =>
       many((program) => {
         const data = fds([signals[which]!.fd]);
-        setIrqs(program, t.device, { flags: ENABLE, index, count: 1, data });
-        setIrqs(program, t.device, { flags: DISABLE, index, count: 1 });
-        setIrqs(program, t.device, { flags: DISABLE, index, count: 0 });
+        setIrqs(program, t.device.fd, { flags: ENABLE, index, count: 1, data });
+        setIrqs(program, t.device.fd, { flags: DISABLE, index, count: 1 });
+        setIrqs(program, t.device.fd, { flags: DISABLE, index, count: 0 });
       }),
     );
     runParallel(fighting);
@@ -290,7 +259,7 @@ test(
     }
     const setting = many((program, round) => {
       const fd = signals[round % 2]!.fd;
-      setIrqs(program, t.device, {
+      setIrqs(program, t.device.fd, {
         flags: ENABLE,
         index,
         start: round % 2,
