@@ -74,6 +74,33 @@ test(
 );
 
 test(
+  'irq.msi.raised-while-disabled',
+  'what the device raises while MSI is disabled is no message, nor one when MSI is enabled',
+  {
+    covers: [VFIO_DEVICE_SET_IRQS],
+    source: [`${INTRS} vfio_msi_disable()`, 'PCI Local Bus Specification 3.0, 6.8.1.3'],
+    devices: MSI_DEVICES,
+  },
+  (t) => {
+    const driver = lineDriver(t);
+    const signal = t.eventfd();
+    const msi = new Irqs(t.device, VFIO_PCI_MSI_IRQ_INDEX);
+    // Without MSI it is the line that the device raises: nobody is to be disturbed by it.
+    setDisIntx(t.device, true);
+    for (let round = 0; round < 3; round++) {
+      driver.raise();
+      msi.enable([signal]);
+      expect(signal.quiet(), 'lost').toBe(0);
+      driver.acknowledge();
+      driver.raise();
+      expect(signal.soon()).toBe(1);
+      driver.acknowledge();
+      msi.disable();
+    }
+  },
+);
+
+test(
   'irq.msi.loopback',
   'a trigger without data or with a true bool signals the eventfd of the vector',
   {
