@@ -6,7 +6,15 @@ import type { Names, Struct } from './struct.ts';
  * VFIO_IOMMU_MAP_DMA on a container and VFIO_DEVICE_PCI_HOT_RESET on a device.
  */
 export type FdKind =
-  'container' | 'group' | 'device' | 'iommufd' | 'migration' | 'kvm' | 'kvm-vm' | 'kvm-device';
+  | 'container'
+  | 'group'
+  | 'device'
+  | 'iommufd'
+  | 'migration'
+  | 'kvm'
+  | 'kvm-vm'
+  | 'kvm-vcpu'
+  | 'kvm-device';
 
 /**
  * How the third argument of ioctl(2) is meant: nothing, a number by value, a pointer to a struct,

@@ -1,10 +1,11 @@
 /** `<linux/kvm.h>`: what eventfds of VFIO meet in a virtual machine, and KVM's VFIO device. */
 import { _IO, _IOW, _IOWR } from './ioc.ts';
 import { Ioctl } from './ioctl.ts';
+import { KVMIO } from './kvm-base.ts';
 import { address, bytes, fd, flags, oneOf, struct, u32, u64 } from './struct.ts';
 
-export const KVMIO = 0xae;
-export const KVM_API_VERSION = 12;
+export * from './kvm-base.ts';
+export * from './kvm-guest.ts';
 
 export const KVM_CAP_IRQCHIP = 0;
 export const KVM_CAP_IRQFD = 32;

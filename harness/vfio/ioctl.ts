@@ -19,6 +19,7 @@ const NUMBERS = new Set([
   'VFIO_EEH_PE_OP',
   // A descriptor with VFIO_DEVICE_FEATURE_DMA_BUF.
   'VFIO_DEVICE_FEATURE',
+  'KVM_SIGNAL_MSI',
 ]);
 
 /**

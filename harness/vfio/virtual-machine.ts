@@ -16,14 +16,14 @@ import { Answer } from '../kernel/answer.ts';
 import { ioctl } from './ioctl.ts';
 import { DEBUGFS } from '../kernel/debugfs.ts';
 
-/** A virtual machine of KVM's without processors, with KVM's VFIO device (Documentation/virt/kvm/devices/vfio.rst). */
+/** A virtual machine of KVM's, with KVM's VFIO device (Documentation/virt/kvm/devices/vfio.rst). */
 export class VirtualMachine {
-  readonly #vm: number;
+  readonly fd: number;
   readonly #vfio: number;
   #open = true;
 
   private constructor(vm: number, vfio: number) {
-    this.#vm = vm;
+    this.fd = vm;
     this.#vfio = vfio;
   }
 
@@ -48,7 +48,7 @@ export class VirtualMachine {
 
   /** Whether the kernel still has the machine, its fds closed or not. Needs debugfs. */
   get exists(): boolean {
-    return existsSync(`${DEBUGFS}/kvm/${process.pid}-${this.#vm}`);
+    return existsSync(`${DEBUGFS}/kvm/${process.pid}-${this.fd}`);
   }
 
   /** Closes the fds of the machine and of its VFIO device. */
@@ -56,7 +56,7 @@ export class VirtualMachine {
     if (!this.#open) return;
     this.#open = false;
     sys.close(this.#vfio);
-    sys.close(this.#vm);
+    sys.close(this.fd);
   }
 
   #set(attribute: number, fd: number): Answer {

@@ -1,0 +1,103 @@
+/**
+ * What a guest runs: real-mode code that counts its interrupts. After every interrupt and on every turn of its
+ * idle loop it leaves for user space by an I/O port, so that no run of it lasts.
+ */
+
+/** Bytes of the guest's memory, from address 0 on. */
+export const GUEST_MEMORY = 0x1_0000;
+/** The pin of the interrupt controller that the line is connected to. */
+export const LINE_PIN = 5;
+const FIRST_PIN_VECTOR = 0x20;
+export const LINE_VECTOR = FIRST_PIN_VECTOR + LINE_PIN;
+/** The first of the vectors for messages. */
+export const MESSAGE_VECTOR = 0x40;
+
+const COUNTERS = 0x2000;
+const STACK = 0x8000;
+const START = 0x1000;
+const HANDLERS = 0x1100;
+const HANDLER_SIZE = 0x40;
+/** Where the processor begins after its reset. */
+const RESET = 0xfff0;
+
+const LOCAL_APIC = 0xfee0_0000;
+const APIC_END_OF_INTERRUPT = LOCAL_APIC + 0xb0;
+const APIC_SPURIOUS_VECTOR = LOCAL_APIC + 0xf0;
+const APIC_ENABLED = 0x1ff;
+
+/** Ports and words of the 8259, the interrupt controller that lines go to. */
+const PIC = { command: 0x20, data: 0x21, levels: 0x4d0 };
+const PIC_INITIALIZE = 0x11;
+const PIC_SLAVE_ON_PIN_2 = 0x04;
+const PIC_8086_MODE = 0x01;
+const PIC_END_OF_INTERRUPT = 0x20;
+
+const word = (value: number) => [value & 0xff, (value >>> 8) & 0xff];
+const long = (value: number) => [...word(value), ...word(value >>> 16)];
+
+/** mov dword [address], value */
+const store = (address: number, value: number) => [
+  ...[0x67, 0x66, 0xc7, 0x05],
+  ...long(address),
+  ...long(value),
+];
+/** inc dword [address] */
+const increment = (address: number) => [0x67, 0x66, 0xff, 0x05, ...long(address)];
+/** mov dx, port; mov al, value; out dx, al */
+const out = (port: number, value: number) => [0xba, ...word(port), 0xb0, value, 0xee];
+/** mov sp, address */
+const stackAt = (address: number) => [0xbc, ...word(address)];
+/** jmp target, of three bytes that lie at `from` */
+const jump = (from: number, target: number) => [0xe9, ...word(target - (from + 3))];
+/** out 0xe9, al: a port without a device. */
+const LEAVE = [0xe6, 0xe9];
+/** sti */
+const ENABLE_INTERRUPTS = [0xfb];
+/** iret */
+const RETURN = [0xcf];
+
+function startCode(): number[] {
+  const code = [
+    ...stackAt(STACK),
+    ...store(APIC_SPURIOUS_VECTOR, APIC_ENABLED),
+    ...out(PIC.command, PIC_INITIALIZE),
+    ...out(PIC.data, FIRST_PIN_VECTOR),
+    ...out(PIC.data, PIC_SLAVE_ON_PIN_2),
+    ...out(PIC.data, PIC_8086_MODE),
+    ...out(PIC.data, 0xff & ~(1 << LINE_PIN)),
+    ...out(PIC.levels, 1 << LINE_PIN),
+    ...ENABLE_INTERRUPTS,
+  ];
+  const idle = START + code.length;
+  return [...code, ...LEAVE, ...jump(idle + LEAVE.length, idle)];
+}
+
+/** Where the guest counts the interrupts of a vector, in 32 bits. */
+export function counterAddress(vector: number): number {
+  return COUNTERS + 4 * vector;
+}
+
+/**
+ * The memory of a guest that handles the line and `messages` vectors for messages.
+ * @param acknowledge where the handler of the line stores all ones before it ends the interrupt
+ */
+export function guestImage(messages: number, acknowledge?: number): Buffer {
+  const image = Buffer.alloc(GUEST_MEMORY);
+  const place = (address: number, code: readonly number[]) => image.set(code, address);
+  const handle = (index: number, vector: number, end: readonly number[]) => {
+    const address = HANDLERS + index * HANDLER_SIZE;
+    place(address, [...increment(counterAddress(vector)), ...end, ...LEAVE, ...RETURN]);
+    // The vector table: offset and segment.
+    image.writeUInt16LE(address, 4 * vector);
+  };
+  place(RESET, jump(RESET, START));
+  place(START, startCode());
+  handle(0, LINE_VECTOR, [
+    ...(acknowledge === undefined ? [] : store(acknowledge, 0xffff_ffff)),
+    ...out(PIC.command, PIC_END_OF_INTERRUPT),
+  ]);
+  for (let n = 0; n < messages; n++) {
+    handle(1 + n, MESSAGE_VECTOR + n, store(APIC_END_OF_INTERRUPT, 0));
+  }
+  return image;
+}
