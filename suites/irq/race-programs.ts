@@ -26,9 +26,9 @@ export function setIrqs(program: Program, device: Arg, irqs: SetIrqs): void {
 }
 
 /** A program that does `step` many times, whatever the answers. */
-export function many(step: (program: Program, round: number) => void): Program {
-  const program = new Program({ ops: ROUNDS * 4, arena: ROUNDS * 256 });
-  for (let round = 0; round < ROUNDS; round++) step(program, round);
+export function many(step: (program: Program, round: number) => void, rounds = ROUNDS): Program {
+  const program = new Program({ ops: rounds * 4, arena: rounds * 256 });
+  for (let round = 0; round < rounds; round++) step(program, round);
   return program;
 }
 

@@ -26,6 +26,10 @@ import { ENABLE, many, raising, setIrqs } from './race-programs.ts';
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
 
+/** On an emulator that shares its processor. */
+const TIMEOUT_MS = 180_000;
+/** How often a thread opens and closes the device, which takes the kernel a while. */
+const OPENINGS = 20;
 /** More rounds than a process does before it is killed. */
 const ENDLESS = 10_000_000;
 
@@ -51,7 +55,7 @@ function openingAndClosing({ group, pci }: TestContext, index: number, signal: n
     write(bar + BigInt(EDU_RAISE), 1, 4);
     write(bar + BigInt(EDU_ACKNOWLEDGE), 0xffff_ffff, 4);
     program.syscall('close', device);
-  });
+  }, OPENINGS);
 }
 
 for (const [name, index] of [
@@ -65,6 +69,7 @@ for (const [name, index] of [
       covers: [VFIO_DEVICE_SET_IRQS],
       source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_disable()',
       device: 'edu',
+      timeoutMs: TIMEOUT_MS,
     },
     (t) => {
       const [raced, signal] = [t.eventfd(), t.eventfd()];
@@ -87,6 +92,7 @@ test(
     covers: [VFIO_DEVICE_SET_IRQS],
     source: `${INTRS} vfio_msi_set_vector_signal()`,
     device: 'igb',
+    timeoutMs: TIMEOUT_MS,
   },
   (t) => {
     const index = VFIO_PCI_MSIX_IRQ_INDEX;

@@ -1,6 +1,5 @@
 import {
   EDU_ACKNOWLEDGE,
-  KVM_GUEST,
   VFIO_DEVICE_SET_IRQS,
   bootGuest,
   deviceDisIntx,
@@ -14,6 +13,7 @@ import {
   type TestContext,
 } from '../../../harness/testing/index.ts';
 import { LINE_DEVICES, enabledIntx } from '../intx/enabled-intx.ts';
+import { IN_GUEST } from './in-guest.ts';
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
 const HANDLER = `${INTRS} vfio_intx_handler()`;
@@ -50,7 +50,7 @@ test(
     covers: BY_EVENTFD,
     source: [HANDLER, VIRQFD, RESAMPLE],
     devices: LINE_DEVICES,
-    needs: [KVM_GUEST],
+    ...IN_GUEST,
   },
   (t) => {
     const driver = lineDriver(t);
@@ -77,7 +77,7 @@ test(
     covers: BY_EVENTFD,
     source: [UNMASK, VIRQFD, RESAMPLE],
     devices: LINE_DEVICES,
-    needs: [KVM_GUEST],
+    ...IN_GUEST,
   },
   (t) => {
     const driver = lineDriver(t);
@@ -108,7 +108,7 @@ test(
     covers: BY_EVENTFD,
     source: [HANDLER, UNMASK, 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_mmap_page_fault()'],
     device: 'edu',
-    needs: [KVM_GUEST],
+    ...IN_GUEST,
   },
   (t) => {
     const edu = eduDriver(t);
@@ -133,7 +133,7 @@ test(
     covers: BY_EVENTFD,
     source: `${INTRS} vfio_pci_set_intx_unmask()`,
     device: 'edu',
-    needs: [KVM_GUEST],
+    ...IN_GUEST,
   },
   (t) => {
     const edu = eduDriver(t);
@@ -153,7 +153,7 @@ test(
 test(
   'irq.kvm.intx.disconnect',
   'an irqfd taken away leaves the interrupt to the user and its mask to him, and one set again takes what is pending',
-  { covers: BY_EVENTFD, source: [HANDLER, RESAMPLE], device: 'edu', needs: [KVM_GUEST] },
+  { covers: BY_EVENTFD, source: [HANDLER, RESAMPLE], device: 'edu', ...IN_GUEST },
   (t) => {
     const edu = eduDriver(t);
     const guest = bootGuest(t);
@@ -179,7 +179,7 @@ test(
 test(
   'irq.kvm.intx.disable-enable',
   'INTx disabled under a guest is silent, and enabled again with the same eventfds reaches it again',
-  { covers: BY_EVENTFD, source: `${INTRS} vfio_intx_disable()`, device: 'edu', needs: [KVM_GUEST] },
+  { covers: BY_EVENTFD, source: `${INTRS} vfio_intx_disable()`, device: 'edu', ...IN_GUEST },
   (t) => {
     const edu = eduDriver(t);
     const guest = bootGuest(t);
@@ -203,7 +203,7 @@ test(
 test(
   'irq.kvm.intx.machine-closed',
   'a virtual machine that goes while it has the interrupt leaves the device to its user',
-  { covers: BY_EVENTFD, source: [HANDLER, UNMASK], device: 'edu', needs: [KVM_GUEST] },
+  { covers: BY_EVENTFD, source: [HANDLER, UNMASK], device: 'edu', ...IN_GUEST },
   (t) => {
     const edu = eduDriver(t);
     const guest = bootGuest(t);

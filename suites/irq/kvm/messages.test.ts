@@ -1,7 +1,6 @@
 import {
   EDU_ACKNOWLEDGE,
   Irqs,
-  KVM_GUEST,
   VFIO_DEVICE_SET_IRQS,
   VFIO_PCI_INTX_IRQ_INDEX,
   VFIO_PCI_MSIX_IRQ_INDEX,
@@ -15,13 +14,14 @@ import {
   type Guest,
   type TestContext,
 } from '../../../harness/testing/index.ts';
+import { IN_GUEST } from './in-guest.ts';
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
 const HANDLER = `${INTRS} vfio_msihandler()`;
 const SET_VECTOR = `${INTRS} vfio_msi_set_vector_signal()`;
 const IRQFD = 'Documentation/virt/kvm/api.rst KVM_IRQFD';
 const ROUTING = 'Documentation/virt/kvm/api.rst KVM_SET_GSI_ROUTING';
-const ON_IGB = { covers: [VFIO_DEVICE_SET_IRQS], device: 'igb', needs: [KVM_GUEST] };
+const ON_IGB = { covers: [VFIO_DEVICE_SET_IRQS], device: 'igb', ...IN_GUEST };
 
 /** MSI-X vectors of the test's device, each connected to its own message of a guest. */
 function connectedVectors(t: TestContext, guest: Guest) {
@@ -42,7 +42,7 @@ test(
     covers: [VFIO_DEVICE_SET_IRQS],
     source: [HANDLER, IRQFD],
     devices: ['edu', 'edu-rp'],
-    needs: [KVM_GUEST],
+    ...IN_GUEST,
   },
   (t) => {
     const driver = lineDriver(t);
@@ -239,7 +239,7 @@ test(
 test(
   'irq.kvm.switch-type',
   'a guest gets the interrupts of the device by its line, then by message, and by its line again',
-  { covers: [VFIO_DEVICE_SET_IRQS], source: INTRS, device: 'edu', needs: [KVM_GUEST] },
+  { covers: [VFIO_DEVICE_SET_IRQS], source: INTRS, device: 'edu', ...IN_GUEST },
   (t) => {
     const edu = eduDriver(t);
     const guest = bootGuest(t, {

@@ -1,6 +1,5 @@
 import {
   Irqs,
-  KVM_GUEST,
   VFIO_DEVICE_SET_IRQS,
   VFIO_PCI_MSIX_IRQ_INDEX,
   bootGuest,
@@ -11,6 +10,7 @@ import {
   vectorDriver,
 } from '../../../harness/testing/index.ts';
 import { ENABLE, many, raising, setIrqs } from '../race-programs.ts';
+import { IN_GUEST } from './in-guest.ts';
 
 test(
   'irq.kvm.race.connect',
@@ -22,7 +22,7 @@ test(
       'virt/lib/irqbypass.c irq_bypass_register_producer()',
     ],
     device: 'igb',
-    needs: [KVM_GUEST],
+    ...IN_GUEST,
   },
   (t) => {
     const index = VFIO_PCI_MSIX_IRQ_INDEX;
