@@ -129,7 +129,7 @@ export function snapshot(): Snapshot {
 
 /** The file's hash, read past the page cache, which would hide what has happened to the disk. */
 function contentOnDisk(file: string): string {
-  return sh(`dd if='${file}' iflag=direct bs=64k 2>/dev/null | sha256sum`);
+  return sh(`set -o pipefail; dd if='${file}' iflag=direct bs=64k 2>/dev/null | sha256sum`);
 }
 
 /** What is otherwise in the second snapshot, in words. */
