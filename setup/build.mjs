@@ -21,7 +21,7 @@ const REQUIRE_BANNER =
 /** Fuzzers are tests as well. */
 const TESTS = /\.(test|fuzz)\.ts$/;
 const BENCHES = /\.bench\.ts$/;
-/** `suites/AREA/corpus/ID/NAME.txt` */
+/** `suites/AREA/fuzz/corpus/ID/NAME.txt` */
 const CORPUS = /\/corpus\/.*\.txt$/;
 
 /**

@@ -1,6 +1,6 @@
 /** A fuzz program that is kept: it failed once, and must not again. */
 export interface CorpusEntry {
-  /** Path relative to the project: `suites/AREA/corpus/ID/NAME.txt`. */
+  /** Path relative to the project: `suites/AREA/fuzz/corpus/ID/NAME.txt`. */
   file: string;
   text: string;
 }

@@ -1,6 +1,6 @@
 /** How much of the speed of the kernel's own the DMA fuzzers have. */
 import { benchFuzzer } from '../../harness/testing/index.ts';
-import { DMA_FUZZER, DMA_FUZZER_V1 } from './dma-fuzzer.ts';
+import { DMA_FUZZER, DMA_FUZZER_V1 } from './fuzz/dma-fuzzer.ts';
 
 /** Half of the speed of the calls alone. */
 const TOLERANCE = 1;

@@ -2,12 +2,12 @@
  * Planted bugs: the project's own fuzzers run while the answers of the kernel are falsified on the way,
  * each time in one way. Each must be found, and told in a few operations.
  */
-import '../../../suites/container/dma-map.fuzz.ts';
+import '../../../suites/container/fuzz/dma-map.fuzz.ts';
 import '../../../suites/device/config-space.fuzz.ts';
 import '../../../suites/device/raw.fuzz.ts';
 import '../../../suites/device/region.fuzz.ts';
-import '../../../suites/group/life.fuzz.ts';
-import '../../../suites/irq/set-irqs.fuzz.ts';
+import '../../../suites/group/fuzz/life.fuzz.ts';
+import '../../../suites/irq/fuzz/set-irqs.fuzz.ts';
 import { setLiar, type DecodedOp, type ProgramMemory } from '../../../harness/shim/index.ts';
 import {
   ERRNO,

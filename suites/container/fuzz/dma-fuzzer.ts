@@ -6,7 +6,7 @@ import {
   VFIO_TYPE1_IOMMU,
   VFIO_TYPE1v2_IOMMU,
   type FuzzOptions,
-} from '../../harness/testing/index.ts';
+} from '../../../harness/testing/index.ts';
 import { DMA_KINDS } from './dma-kinds.ts';
 import { DmaStage, type DmaRun } from './dma-stage.ts';
 

@@ -1,5 +1,5 @@
-import { ERRNO } from '../../harness/testing/index.ts';
-import { WRAP_ERRNO } from './wrap-errno.ts';
+import { ERRNO } from '../../../harness/testing/index.ts';
+import { WRAP_ERRNO } from '../wrap-errno.ts';
 
 /** Pages of IOVA space and of memory that the fuzzer plays with. */
 export const WINDOW = 64;

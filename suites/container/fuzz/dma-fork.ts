@@ -1,4 +1,4 @@
-import { kernelAtLeast } from '../../harness/testing/index.ts';
+import { kernelAtLeast } from '../../../harness/testing/index.ts';
 import { PAGE, addMap, addUnmap, mapCall, unmapCall } from './dma-calls.ts';
 import { WINDOW, type Range } from './dma-model.ts';
 import type { DmaRun } from './dma-stage.ts';

@@ -8,7 +8,7 @@ import {
   type Batch,
   type Data,
   type Ref,
-} from '../../harness/testing/index.ts';
+} from '../../../harness/testing/index.ts';
 
 export const PAGE = 4096;
 

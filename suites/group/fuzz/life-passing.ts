@@ -7,7 +7,7 @@ import {
   type Data,
   type Kind,
   type Ref,
-} from '../../harness/testing/index.ts';
+} from '../../../harness/testing/index.ts';
 import type { LifeModel } from './life-model.ts';
 import { isFull, loaded, pick, type Held, type LifeRun } from './life-stage.ts';
 

@@ -16,7 +16,7 @@ import {
   vfio_group_status,
   vfio_iommu_type1_dma_map,
   type Kind,
-} from '../../harness/testing/index.ts';
+} from '../../../harness/testing/index.ts';
 import { BINDING } from './life-binding.ts';
 import type { GroupState } from './life-model.ts';
 import { PASSING } from './life-passing.ts';

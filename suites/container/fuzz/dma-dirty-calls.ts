@@ -12,7 +12,8 @@ import {
   vfio_iommu_type1_dma_unmap,
   type Batch,
   type Data,
-} from '../../harness/testing/index.ts';
+  type Ref,
+} from '../../../harness/testing/index.ts';
 import { PAGE } from './dma-calls.ts';
 import type { DmaModel, Range } from './dma-model.ts';
 import type { DmaRun, DmaStage } from './dma-stage.ts';
@@ -76,36 +77,41 @@ function checkBits({ batch, model }: DmaRun, { at, pages }: Range, bitmap: Data)
   });
 }
 
-/** VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP. */
-export function addDirtyBitmap(run: DmaRun, range: Range): void {
+/** Adds a call that fills a bitmap; its bits are checked if the model has an answer. */
+function addBitmapCall(
+  run: DmaRun,
+  range: Range,
+  { request }: { request: number },
+  layout: typeof UNMAP,
+  flags: number,
+): { ref: Ref; argument: Data; isAnswered: boolean } {
   const { batch, model, stage } = run;
   const { program } = batch;
-  const argument = program.data(DIRTY.all);
-  argument.setU32(0, DIRTY.all);
-  argument.setU32(DIRTY.flags, VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP);
-  argument.setU64(DIRTY.iova, stage.iova(range.at));
-  argument.setU64(DIRTY.bytes, range.pages * PAGE);
-  const bitmap = addBitmap(batch, argument, DIRTY.bitmap);
-  const { fd } = stage.container;
-  const ref = program.syscall('ioctl', fd, VFIO_IOMMU_DIRTY_PAGES.request, argument);
+  const argument = program.data(layout.all);
+  argument.setU32(0, layout.all);
+  argument.setU32(layout.flags, flags);
+  argument.setU64(layout.iova, stage.iova(range.at));
+  argument.setU64(layout.bytes, range.pages * PAGE);
+  const bitmap = addBitmap(batch, argument, layout.bitmap);
+  const ref = program.syscall('ioctl', stage.container.fd, request, argument);
   const isAnswered = model.isTracking && model.isWhole(range);
-  batch.expectResult(ref, !model.isV2 ? -ERRNO.EACCES : isAnswered ? 0 : -ERRNO.EINVAL);
   if (isAnswered) checkBits(run, range, bitmap);
+  return { ref, argument, isAnswered };
+}
+
+/** VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP. */
+export function addDirtyBitmap(run: DmaRun, range: Range): void {
+  const flags = VFIO_IOMMU_DIRTY_PAGES_FLAG_GET_BITMAP;
+  const { ref, isAnswered } = addBitmapCall(run, range, VFIO_IOMMU_DIRTY_PAGES, DIRTY, flags);
+  const refusal = run.model.isV2 ? -ERRNO.EINVAL : -ERRNO.EACCES;
+  run.batch.expectResult(ref, isAnswered ? 0 : refusal);
 }
 
 /** An unmap with VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP. */
 export function addUnmapTellingDirty(run: DmaRun, range: Range): void {
-  const { batch, model, stage } = run;
-  const { program } = batch;
-  const argument = program.data(UNMAP.all);
-  argument.setU32(0, UNMAP.all);
-  argument.setU32(UNMAP.flags, VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP);
-  argument.setU64(UNMAP.iova, stage.iova(range.at));
-  argument.setU64(UNMAP.bytes, range.pages * PAGE);
-  const bitmap = addBitmap(batch, argument, UNMAP.bitmap);
-  const { fd } = stage.container;
-  const ref = program.syscall('ioctl', fd, VFIO_IOMMU_UNMAP_DMA.request, argument);
-  if (model.isTracking && model.isWhole(range)) checkBits(run, range, bitmap);
+  const { batch, model } = run;
+  const flags = VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP;
+  const { ref, argument } = addBitmapCall(run, range, VFIO_IOMMU_UNMAP_DMA, UNMAP, flags);
   const unmapped = model.isTracking ? model.unmap(range) : -ERRNO.EINVAL;
   batch.expectResult(ref, Math.min(0, unmapped));
   if (unmapped >= 0) batch.expectU64(argument, UNMAP.bytes, unmapped * PAGE);

@@ -13,7 +13,7 @@ import {
   VFIO_PCI_NUM_IRQS,
   VFIO_PCI_REQ_IRQ_INDEX,
   kernelAtLeast,
-} from '../../harness/testing/index.ts';
+} from '../../../harness/testing/index.ts';
 
 /** What a SET_IRQS names instead of a number of a file: one of the eventfds, or something that is none. */
 export type Target = number | 'none' | 'closed' | 'file' | 'negative';

@@ -1,4 +1,4 @@
-import { fuzz } from '../../harness/testing/index.ts';
+import { fuzz } from '../../../harness/testing/index.ts';
 import { DMA_FUZZER, DMA_FUZZER_V1 } from './dma-fuzzer.ts';
 
 fuzz(

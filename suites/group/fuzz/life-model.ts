@@ -1,4 +1,4 @@
-import { ERRNO, VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU } from '../../harness/testing/index.ts';
+import { ERRNO, VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU } from '../../../harness/testing/index.ts';
 
 /** A container as the kernel has it; descriptors of it may be gone, and its groups keep it. */
 export interface ContainerState {

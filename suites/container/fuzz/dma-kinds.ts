@@ -12,7 +12,7 @@ import {
   vfio_info_cap_header,
   vfio_iommu_type1_info,
   type Kind,
-} from '../../harness/testing/index.ts';
+} from '../../../harness/testing/index.ts';
 import { CHILDREN, addChild } from './dma-fork.ts';
 import {
   PAGE,

@@ -1,4 +1,4 @@
-import type { DmaProbe } from '../../harness/testing/index.ts';
+import type { DmaProbe } from '../../../harness/testing/index.ts';
 import {
   IOMMU_FAULT,
   MAP_ANONYMOUS,
@@ -30,7 +30,7 @@ import {
   type DmaMemory,
   type Stage,
   type TestContext,
-} from '../../harness/testing/index.ts';
+} from '../../../harness/testing/index.ts';
 import { PAGE } from './dma-calls.ts';
 import { DmaModel, WINDOW, type Protection } from './dma-model.ts';
 

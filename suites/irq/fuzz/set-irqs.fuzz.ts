@@ -13,7 +13,7 @@ import {
   VFIO_PCI_NUM_IRQS,
   fuzz,
   type Kind,
-} from '../../harness/testing/index.ts';
+} from '../../../harness/testing/index.ts';
 import type { SetIrqsCall, Target } from './irq-model.ts';
 import { EVENTFDS, IrqStage, UNMASK_EVENTFD, type IrqRun } from './irq-stage.ts';
 

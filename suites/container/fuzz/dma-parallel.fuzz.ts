@@ -14,7 +14,7 @@ import {
   type Ref,
   type Stage,
   type TestContext,
-} from '../../harness/testing/index.ts';
+} from '../../../harness/testing/index.ts';
 import { PAGE, addMap, addUnmap, mapCall, unmapCall } from './dma-calls.ts';
 import { DmaModel, type Protection } from './dma-model.ts';
 

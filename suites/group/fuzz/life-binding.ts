@@ -1,4 +1,4 @@
-import type { Kind } from '../../harness/testing/index.ts';
+import type { Kind } from '../../../harness/testing/index.ts';
 import { ROLES, type LifeRun } from './life-stage.ts';
 
 /**

@@ -1,4 +1,4 @@
-import type { Eventfd } from '../../harness/testing/index.ts';
+import type { Eventfd } from '../../../harness/testing/index.ts';
 import {
   EFD_CLOEXEC,
   EFD_NONBLOCK,
@@ -23,7 +23,7 @@ import {
   type Ref,
   type Stage,
   type TestContext,
-} from '../../harness/testing/index.ts';
+} from '../../../harness/testing/index.ts';
 import { IrqModel, type IrqShape, type SetIrqsCall, type Target } from './irq-model.ts';
 
 /** Eventfds for interrupts; one more is for unmasking only. */

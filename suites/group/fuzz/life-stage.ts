@@ -19,7 +19,7 @@ import {
   type Ref,
   type Stage,
   type TestContext,
-} from '../../harness/testing/index.ts';
+} from '../../../harness/testing/index.ts';
 import { LifeModel, type ContainerState, type DeviceState, type GroupState } from './life-model.ts';
 
 /** Integrated devices without a reset, so that opening one takes no time. */
