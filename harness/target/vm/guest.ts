@@ -49,7 +49,7 @@ export interface VmOptions {
 }
 
 /** A boot of ten seconds takes minutes on a host that has much else to do. */
-const BOOT_TIMEOUT_MS = 300_000;
+const BOOT_TIMEOUT_MS = 480_000;
 /** Factor on time limits of a machine that counts instructions: it is slower, and so is its clock. */
 const COUNTING_SCALE = 3;
 /** After the worker has ended the guest only has to sync and power off; without `--after`, that is. */

@@ -1,0 +1,35 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { expect, it } from 'vitest';
+import { projectFolder } from '../../setup/paths.mjs';
+import { checkCommandLine } from './command-line.ts';
+
+const FILES = [
+  'README.md',
+  ...readdirSync(join(projectFolder, 'docs'))
+    .filter((file) => file.endsWith('.md'))
+    .map((file) => `docs/${file}`),
+];
+
+/** The command lines of this program in the examples of a document; what `npm start` gets goes to `run`. */
+function examples(text: string): string[] {
+  return [...text.matchAll(/^```sh\n(.*?)^```/gms)]
+    .flatMap(([, block = '']) => block.split('\n'))
+    .map((line) => line.replace(/ +# .*/, '').replace(/^npm start -- /, 'vfio-conformance run '))
+    .filter((line) => /^(npx )?vfio-conformance /.test(line));
+}
+
+/** The words of a line without variables. */
+function words(line: string): string[] {
+  return (line.match(/'[^']*'|\S+/g) ?? []).map((word) => word.replaceAll("'", ''));
+}
+
+const lines = FILES.flatMap((file) =>
+  examples(readFileSync(join(projectFolder, file), 'utf8')).map((line) => [file, line] as const),
+);
+
+it('are many', () => expect(lines.length).toBeGreaterThan(30));
+
+it.each(lines)('%s: %s', (_file, line) =>
+  checkCommandLine(words(line.replace(/^(npx )?vfio-conformance /, ''))),
+);
