@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { worstExitCode } from './exit-code.ts';
-import { Journal, JOURNAL_FILE, type JournalEvent, type RunBegin } from './journal.ts';
+import { Journal, JOURNAL_FILE, readJournal, type JournalEvent, type RunBegin } from './journal.ts';
 import { mergeRuns } from './merge.ts';
 import { readResults } from './results-directory.ts';
 import { sampleBegin, sampleTest } from './samples.ts';
@@ -92,6 +92,21 @@ describe('merging', () => {
       ['7.3.4-default', '7.3.4-default.2', '6.1.0-default'].map((name) => join(out, name)),
     );
     expect(readResults(join(out, '6.1.0-default')).run.kernel).toBe('6.1.0');
+  });
+
+  it('makes of the shards of a fuzzing campaign one campaign', async () => {
+    const campaign = (name: string, from: number, kernel?: string) => {
+      const slice = { id: 's.a', seed: 7, to: null, milliseconds: 1000, program: null };
+      return write(name, { ...BEGIN, fuzz: [{ ...slice, number: from, from }] }, kernel);
+    };
+    const parts = [campaign('first', 0), campaign('second', 1000)];
+    const out = join(folder, 'out');
+    expect(await mergeRuns(parts, out)).toEqual([out]);
+    const [begin] = readJournal(join(out, JOURNAL_FILE));
+    expect(begin?.type === 'run-begin' && begin.fuzz?.map(({ from }) => from)).toEqual([0, 1000]);
+
+    const again = [...parts, campaign('same programs', 1000), write('no campaign', BEGIN)];
+    expect(await mergeRuns(again, join(folder, 'apart'))).toHaveLength(3);
   });
 
   it('refuses what is no run', async () => {

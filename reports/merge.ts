@@ -55,32 +55,42 @@ export async function mergeRuns(directories: readonly string[], out: string): Pr
 }
 
 /**
- * Which pieces are parts of one run: of the same kernel on the same machine, and with no test in
- * common. A second result of the same test is another run.
+ * Which pieces are parts of one run: of the same kernel on the same machine, and with nothing planned in
+ * both. A second result of the same test is another run.
  */
 function groupPieces(pieces: readonly Piece[]): Piece[][] {
-  const groups: { same: string; ids: Set<string>; pieces: Piece[] }[] = [];
+  const groups: { same: string; work: Set<string>; pieces: Piece[] }[] = [];
   for (const piece of pieces) {
-    const same = identity(piece.results);
-    const ids = plannedTests(piece.begin).map(({ id }) => id);
+    const same = identity(piece);
+    const work = workOf(piece.begin);
     const group = groups.find(
-      (one) => one.same === same && !ids.some((id) => one.ids.has(id)) && fits(one.pieces, piece),
+      (one) =>
+        one.same === same && !work.some((part) => one.work.has(part)) && fits(one.pieces, piece),
     );
     if (group) {
       group.pieces.push(piece);
-      for (const id of ids) group.ids.add(id);
+      for (const part of work) group.work.add(part);
     } else {
-      groups.push({ same, ids: new Set(ids), pieces: [piece] });
+      groups.push({ same, work: new Set(work), pieces: [piece] });
     }
   }
   return groups.map((group) => group.pieces);
 }
 
+/** What a piece was to do: its tests, or the programs that its fuzzers begin with. */
+function workOf(begin: RunBegin): string[] {
+  return (
+    begin.fuzz?.map(({ id, seed, from, program }) => `${id} ${program ?? `${seed}:${from}`}`) ??
+    plannedTests(begin).map(({ id }) => id)
+  );
+}
+
 /** What makes results comparable as one run's; the computer that ran them is not part of it. */
-function identity({ run }: RunResults): string {
+function identity({ begin, results: { run } }: Piece): string {
   const { environment: facts } = run;
   const named = ['kernelVersion', 'kernel command line', 'modules laid over', 'devices'];
   return JSON.stringify([
+    begin.fuzz === undefined ? 'run' : 'fuzz',
     run.version,
     run.kernel,
     run.machine,
@@ -152,6 +162,7 @@ function mergedBegin(pieces: readonly Piece[]): JournalLine & RunBegin {
     ...common,
     at: begins.map(({ at }) => at).sort()[0] ?? first.at,
     tests: [...tests.values()],
+    ...(first.fuzz && { fuzz: begins.flatMap(({ fuzz = [] }) => fuzz) }),
     expectationFiles: [...new Set(begins.flatMap(({ expectationFiles }) => expectationFiles))],
     expectations: Object.assign({}, ...begins.map(({ expectations }) => expectations)) as Record<
       string,

@@ -8,7 +8,7 @@ export interface Plan {
   ids: readonly string[];
   /** Milliseconds of each machine. */
   time?: number;
-  /** Programs of each fuzzer, all machines together. */
+  /** Programs of each fuzzer, all machines and shards together. */
   runs?: number;
   seed: number;
   /** Machines that work side by side. */
@@ -29,41 +29,51 @@ export function parseTime(text: string): number {
 }
 
 /**
- * The slices of a campaign in the order of their turns. Machines take every `jobs`-th: so that each
- * of them sees all fuzzers, a turn is planned once for each machine.
+ * Programs of a seed that belong to a slice whose end is a time: more than it can run. The slices of all
+ * turns, machines and shards lie behind each other, so that no two run the same program.
  */
-export function planSlices({ ids, time, runs, seed, jobs, shard }: Plan): FuzzSlice[] {
-  const slices: Omit<FuzzSlice, 'number'>[] = [];
-  if (runs !== undefined) {
-    const share = Math.ceil(runs / jobs);
-    for (const id of ids) {
-      for (let from = 0; from < runs; from += share) {
-        const to = Math.min(runs, from + share);
-        slices.push({
-          id,
-          seed: seed + shard.index - 1,
-          from,
-          to,
-          milliseconds: null,
-          program: null,
-        });
-      }
-    }
-  } else {
-    const total = time ?? 0;
-    const milliseconds = Math.min(SLICE_MS, total / ids.length);
-    const turns = Math.max(1, Math.round(total / (milliseconds * ids.length)));
-    for (let turn = 0; turn < turns; turn++) {
-      for (const id of ids) {
-        for (let job = 0; job < jobs; job++) {
-          // Seeds of a campaign: one for each turn of each machine of each shard.
-          const own = seed + ((turn * shard.count + shard.index - 1) * jobs + job);
-          slices.push({ id, seed: own, from: 0, to: null, milliseconds, program: null });
-        }
-      }
-    }
-  }
-  return slices.map((slice, number) => ({ number, ...slice }));
+const PROGRAMS = 2 ** 16;
+
+/**
+ * The slices of a campaign in the order of their turns. Machines take every `jobs`-th: so that each
+ * of them sees all fuzzers, a turn is planned once for each machine. Their numbers are those of no other
+ * shard's.
+ */
+export function planSlices(plan: Plan): FuzzSlice[] {
+  const { seed, shard } = plan;
+  const slices = plan.runs === undefined ? timedSlices(plan) : countedSlices(plan, plan.runs);
+  return slices.map((slice, index) => ({
+    number: index * shard.count + shard.index - 1,
+    seed,
+    program: null,
+    ...slice,
+  }));
+}
+
+/** What slices differ in. */
+type Piece = Pick<FuzzSlice, 'id' | 'from' | 'to' | 'milliseconds'>;
+
+function countedSlices({ ids, jobs, shard }: Plan, runs: number): Piece[] {
+  const share = Math.ceil(runs / (jobs * shard.count));
+  return ids.flatMap((id) =>
+    Array.from({ length: jobs }, (_, job) => {
+      const from = share * ((shard.index - 1) * jobs + job);
+      return { id, from, to: Math.min(runs, from + share), milliseconds: null };
+    }).filter(({ from }) => from < runs),
+  );
+}
+
+function timedSlices({ ids, time = 0, jobs, shard }: Plan): Piece[] {
+  const milliseconds = Math.min(SLICE_MS, time / ids.length);
+  const turns = Math.max(1, Math.round(time / (milliseconds * ids.length)));
+  return Array.from({ length: turns }, (_, turn) =>
+    ids.flatMap((id) =>
+      Array.from({ length: jobs }, (_, job) => {
+        const place = (turn * shard.count + shard.index - 1) * jobs + job;
+        return { id, from: PROGRAMS * place, to: null, milliseconds };
+      }),
+    ),
+  ).flat();
 }
 
 /** The slice that runs one program again: `SEED:INDEX`, or the program itself. */

@@ -1,5 +1,4 @@
 import { randomInt } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
 import { release } from 'node:os';
 import { join } from 'node:path';
 import type { Argv, CommandModule, InferredOptionTypes, Options } from 'yargs';
@@ -35,6 +34,7 @@ import { interruption } from '../interruption.ts';
 import { programVersion } from '../program.ts';
 import { checkRunArguments, rerunOptions, runBuilder, type RunArguments } from '../run-options.ts';
 import { listTests } from '../test-list.ts';
+import { writeFunctions } from '../write-functions.ts';
 
 const DEFAULT_TIME = '5m';
 const MOST_SEED = 2 ** 31;
@@ -131,8 +131,7 @@ export const fuzz: CommandModule<object, FuzzArguments> = {
       });
       journal.close();
       if (journal.lost) throw journal.lost;
-      const functions = progress.functions();
-      if (functions !== '') writeFileSync(join(directory, 'functions.txt'), functions);
+      writeFunctions(directory);
       const results = await writeReports(directory);
       process.stdout.write(renderSummary(results, directory, colorsFor(process.stdout)));
       process.stdout.write(`${progress.throughput()}${progress.summary()}\n`);

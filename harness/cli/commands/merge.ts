@@ -8,6 +8,7 @@ import { renderSummary } from '../../../reports/terminal/summary.ts';
 import { writeOwnPage } from '../html-page.ts';
 import { reportRuns } from '../report-runs.ts';
 import { tellCi } from '../tell-ci.ts';
+import { writeFunctions } from '../write-functions.ts';
 import { DIRECTORIES } from '../directories-option.ts';
 
 interface MergeArguments {
@@ -30,13 +31,15 @@ export const merge: CommandModule<object, MergeArguments> = {
       .example('$0 merge part-1 part-2 part-3 --results whole', 'the shards of one run')
       .epilogue(
         'Parts of one run, of the same kernel on the same machine and without a common test, become one\n' +
-          'results directory. Different runs become a folder of them with a table of all their tests.\n' +
+          'results directory, and so do fuzzing campaigns without a common program. Different runs become\n' +
+          'a folder of them with a table of all their tests.\n' +
           'Ends with the exit code of the gravest.',
       ),
   handler: async ({ directories, results: wanted }) => {
     const parts = findRuns(directories).map(({ directory }) => directory);
     const out = makeResultsDirectory(wanted, '', new Date());
     const runs = await mergeRuns(parts, out);
+    runs.forEach(writeFunctions);
     const results = runs.map(readResults);
     const [only] = results;
     if (results.length === 1 && only) {
