@@ -10,6 +10,7 @@
 #include "black-box.h"
 #include "clock.h"
 #include "guard.h"
+#include "kcov.h"
 #include "memory.h"
 #include "program.h"
 #include "syscall-table.h"
@@ -149,6 +150,41 @@ static int64_t execute_fork(struct execution *run, uint32_t index, int depth)
 	return pid;
 }
 
+/*
+ * As many calls as a fuzzer makes would each cost more to describe than to execute. The argument is made
+ * anew before each, because the kernel writes into it.
+ */
+static int64_t issue_ioctls(struct vc_op *op, struct vc_op *box, const uint64_t args[])
+{
+	const struct vc_ioctl *list = (const struct vc_ioctl *)(uintptr_t)args[1];
+	void *argument = (void *)(uintptr_t)args[3];
+
+	for (uint64_t i = 0; i < args[2]; i++) {
+		op->value = i;
+		if (box)
+			box->value = i;
+		memcpy(argument, list[i].argument, args[4]);
+		if (syscall(SYS_ioctl, args[0], list[i].request, argument) < 0 &&
+		    (uint64_t)errno > args[5])
+			return -errno;
+	}
+	return 0;
+}
+
+static int64_t execute_ioctls(struct vc_op *op, struct vc_op *box, const uint64_t args[])
+{
+	struct vc_guard guard;
+	int64_t result;
+	int fault;
+
+	if (args[4] > sizeof((struct vc_ioctl *)NULL)->argument)
+		return -EINVAL;
+	fault = VC_GUARD(&guard);
+	result = fault ? -fault : issue_ioctls(op, box, args);
+	vc_guard_leave(&guard);
+	return result;
+}
+
 static int64_t execute_harness(struct execution *run, uint32_t index, const uint64_t args[],
 			       int depth)
 {
@@ -183,6 +219,10 @@ static int64_t execute_harness(struct execution *run, uint32_t index, const uint
 		return execute_repeat(run, index, depth);
 	case VC_OP_sample:
 		return execute_sample(run, op);
+	case VC_OP_ioctls:
+		if (!fits(run, op, 1, args[2] * sizeof(struct vc_ioctl)) || !fits(run, op, 3, args[4]))
+			return -EINVAL;
+		return execute_ioctls(op, run->box ? &run->box[index] : NULL, args);
 	case VC_OP_fork:
 		return execute_fork(run, index, depth);
 	case VC_OP_clock:
@@ -269,6 +309,7 @@ static void execute(void *block)
 		.ops = vc_ops(block),
 		.arena = (char *)block + ((struct vc_header *)block)->arena_offset,
 	};
+	struct vc_tracer *tracer;
 	struct vc_header *copy;
 
 	run.header->executed = 0;
@@ -278,7 +319,9 @@ static void execute(void *block)
 	}
 	copy = vc_black_box_enter(run.header);
 	run.box = copy ? vc_ops(copy) : NULL;
+	tracer = vc_kcov_enter();
 	execute_range(&run, 0, run.header->op_count, 0, false);
+	vc_kcov_leave(tracer);
 	if (copy)
 		vc_black_box_leave(copy, run.header);
 }

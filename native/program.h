@@ -72,6 +72,12 @@ struct vc_sample {
 	uint64_t end;	/* of the last */
 };
 
+/* One of the list that VC_OP_ioctls goes through. */
+struct vc_ioctl {
+	uint64_t request;
+	uint64_t argument[10];
+};
+
 static inline struct vc_op *vc_ops(void *block)
 {
 	return (struct vc_op *)((char *)block + sizeof(struct vc_header));

@@ -101,6 +101,17 @@ static void store(const struct call *call)
 	memcpy((void *)(uintptr_t)call->args[1], &call->args[2], call->args[0] / 8);
 }
 
+static void issue_ioctls(const uint64_t args[])
+{
+	const struct vc_ioctl *list = (const struct vc_ioctl *)(uintptr_t)args[1];
+	void *argument = (void *)(uintptr_t)args[3];
+
+	for (uint64_t i = 0; i < args[2]; i++) {
+		memcpy(argument, list[i].argument, args[4]);
+		syscall(SYS_ioctl, args[0], list[i].request, argument);
+	}
+}
+
 static void issue(struct call *calls, uint32_t from, uint32_t end)
 {
 	for (uint32_t i = from; i < end; i++) {
@@ -116,6 +127,8 @@ static void issue(struct call *calls, uint32_t from, uint32_t end)
 			store(call);
 		} else if (call->opcode == VC_OP_copy) {
 			memcpy((void *)(uintptr_t)args[0], (void *)(uintptr_t)args[1], args[2]);
+		} else if (call->opcode == VC_OP_ioctls) {
+			issue_ioctls(args);
 		} else if (call->opcode == VC_OP_fork) {
 			i = issue_fork(calls, i);
 		} else {

@@ -13,8 +13,9 @@ static bool arguments_valid(const struct vc_header *header, const struct vc_op *
 {
 	if (op->kinds >> (4 * VC_ARGUMENTS))
 		return false;
-	for (unsigned int i = 0; i < VC_ARGUMENTS; i++) {
-		switch (kind_of(op, i)) {
+	/* Every operation of every program comes by here, and most arguments are immediate. */
+	for (uint32_t kinds = op->kinds, i = 0; kinds; kinds >>= 4, i++) {
+		switch (kinds & 15) {
 		case VC_KIND_IMMEDIATE:
 			break;
 		case VC_KIND_ARENA:

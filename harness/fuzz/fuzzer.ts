@@ -32,8 +32,8 @@ export interface Fuzzer<Run> {
   longest: number;
 }
 
-/** Records of a batch that are allocated in advance: those of long programs. */
-const RESERVED = { ops: 4096, arena: 1 << 18 };
+/** What is allocated in advance: with room for the longest programs, none of them has to be copied together. */
+const RESERVED = { ops: 8192, arena: 1 << 20 };
 
 let shared: Batch | undefined;
 

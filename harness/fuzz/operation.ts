@@ -11,9 +11,16 @@ export interface Shape {
   weight: number;
   /** Fields in the order of the values, each with the number of values it can take. */
   fields: Readonly<Record<string, number>>;
+  /** The operations that one of this kind stands for, if it stands for several. */
+  parts?(...values: (number | undefined)[]): Operation[];
 }
 
 export type Shapes = Readonly<Record<string, Shape>>;
+
+/** The operations that one stands for: itself, or what its kind says. */
+export function partsOf(shapes: Shapes, operation: Operation): Operation[] {
+  return shapes[operation.kind]?.parts?.(...operation.values) ?? [operation];
+}
 
 /** `map at=3 pages=1`: fields that are 0 are left out. */
 export function printOperation(shapes: Shapes, { kind, values }: Operation): string {

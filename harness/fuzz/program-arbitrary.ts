@@ -1,5 +1,6 @@
 import { Arbitrary, Stream, Value, type Random } from 'fast-check';
-import type { Operation, Shapes } from './operation.ts';
+import { partsOf, type Operation, type Shapes } from './operation.ts';
+import { seededNumbers } from './random.ts';
 
 /** Parts of a weight of 1: kinds may be as rare as that. */
 const PARTS = 4096;
@@ -23,12 +24,14 @@ interface ShrinkContext {
  * shrunk in large pieces first.
  */
 export class ProgramArbitrary extends Arbitrary<readonly Operation[]> {
+  readonly #shapes: Shapes;
   readonly #longest: number;
   readonly #choices: readonly Choice[];
 
   /** @param longest operations in a program at most; most programs have about as many. */
   constructor(shapes: Shapes, longest: number) {
     super();
+    this.#shapes = shapes;
     this.#longest = longest;
     let below = 0;
     this.#choices = Object.entries(shapes).map(([kind, { weight, fields }]) => ({
@@ -39,7 +42,7 @@ export class ProgramArbitrary extends Arbitrary<readonly Operation[]> {
   }
 
   generate(random: Random): Value<readonly Operation[]> {
-    const next = xorshift(random.nextInt());
+    const next = seededNumbers(random.nextInt());
     const choices = this.#choices;
     const numbers = choices.at(-1)!.below;
     // Short programs now and then: a state that only a fresh beginning has.
@@ -67,7 +70,7 @@ export class ProgramArbitrary extends Arbitrary<readonly Operation[]> {
     return new Stream(this.#smaller(operations, Math.min(piece, operations.length)));
   }
 
-  /** First without ever smaller pieces, from the end; then with plainer numbers. */
+  /** First without ever smaller pieces, from the end; then in finer parts, then with plainer numbers. */
   *#smaller(
     operations: readonly Operation[],
     largest: number,
@@ -79,6 +82,8 @@ export class ProgramArbitrary extends Arbitrary<readonly Operation[]> {
         yield new Value(rest, { piece } satisfies ShrinkContext);
       }
     }
+    const parts = operations.flatMap((operation) => partsOf(this.#shapes, operation));
+    if (parts.length > operations.length) yield new Value(parts, undefined);
     for (const [index, { kind, values }] of operations.entries()) {
       for (const [field, value] of values.entries()) {
         for (const plainer of plainerThan(value)) {
@@ -99,7 +104,7 @@ export class ProgramArbitrary extends Arbitrary<readonly Operation[]> {
     other: readonly Operation[],
     seed: number,
   ): readonly Operation[] {
-    const next = xorshift(seed + 1);
+    const next = seededNumbers(seed + 1);
     const varied = [...parent];
     for (let changes = 1 + next(8); changes > 0; changes--) {
       const at = next(varied.length + 1);
@@ -125,15 +130,4 @@ export class ProgramArbitrary extends Arbitrary<readonly Operation[]> {
 
 function plainerThan(value: number): number[] {
   return value === 0 ? [] : [...new Set([0, value >> 1, value - 1])];
-}
-
-/** Numbers from 0 to below `limit`, all decided by the seed (Marsaglia, "Xorshift RNGs", 2003). */
-function xorshift(seed: number): (limit: number) => number {
-  let state = seed | 0 || 1;
-  return (limit) => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    return (state >>> 0) % limit;
-  };
 }

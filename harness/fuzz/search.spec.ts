@@ -83,6 +83,30 @@ describe('a search', () => {
   });
 });
 
+it('shrinks what stands for several operations to one of them', () => {
+  plantBug();
+  const many: Fuzzer<Run> = {
+    longest: 20,
+    kinds: {
+      ...EVENTFD.kinds,
+      'add-and-take': {
+        weight: 8,
+        fields: { number: 50 },
+        parts: (number = 0) => [
+          { kind: 'add', values: [number] },
+          { kind: 'take', values: [] },
+        ],
+        issue(run, number = 0) {
+          EVENTFD.kinds['add']!.issue(run, number);
+          EVENTFD.kinds['take']!.issue(run);
+        },
+      },
+    },
+  };
+  const { shortest } = search(many, stage, RANGE)!;
+  expect(printProgram(many.kinds, shortest)).toBe('add number=41; take');
+});
+
 describe('programs', () => {
   const programs = new ProgramArbitrary(EVENTFD.kinds, EVENTFD.longest);
 

@@ -110,7 +110,9 @@ export class Arena {
 
   /** The u64 at `offset`, a multiple of 4: exact up to 2^53. */
   u64(offset: number): number {
-    const chunk = this.#chunks.findLast(({ base }) => base <= offset) as Chunk;
+    let index = this.#chunks.length - 1;
+    while (this.#chunks[index]!.base > offset) index--;
+    const chunk = this.#chunks[index]!;
     const word = (chunk.position + offset - chunk.base) >> 2;
     const { words } = chunk.memory;
     return (words[word + 1]! >>> 0) * 0x100000000 + (words[word]! >>> 0);

@@ -129,6 +129,7 @@ export const HARNESS_OPS = [
   'yield',
   'align',
   'sample',
+  'ioctls',
 ] as const;
 
 export const OPCODES = [...SYSCALLS, ...HARNESS_OPS] as const;

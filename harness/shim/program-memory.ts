@@ -38,6 +38,9 @@ export class ProgramMemory {
   #bytes: Uint8Array;
   #capacity: number;
   #count = 0;
+  /** What was added last, and its opcode: most calls of a fuzzer are of one name. */
+  #lastName: OpName = 'getpid';
+  #lastOpcode = OPCODE.get('getpid')!;
   readonly #arena: Arena;
 
   /**
@@ -104,7 +107,11 @@ export class ProgramMemory {
       kinds |= this.#encode(slot + 8, e ?? 0) << 16;
       kinds |= this.#encode(slot + 10, f ?? 0) << 20;
     }
-    words[word] = OPCODE.get(name)! | (flags << 16);
+    if (name !== this.#lastName) {
+      this.#lastName = name;
+      this.#lastOpcode = OPCODE.get(name)!;
+    }
+    words[word] = this.#lastOpcode | (flags << 16);
     words[word + OP_KINDS_32] = kinds;
     return new Ref(this, index);
   }

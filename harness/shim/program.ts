@@ -144,6 +144,15 @@ export class Program extends ProgramMemory {
     return fork;
   }
 
+  /**
+   * Many ioctls of one file: each element of the list is a request (u64) and 80 bytes of argument, of
+   * which `length` are copied to `address` before the call. Ends at the first errno above `greatest`,
+   * which then is the result; otherwise 0, whatever the calls return. value(ref) is the number of the last.
+   */
+  ioctls(fd: Arg, list: Arg, count: number, address: Arg, length: number, greatest: number): Ref {
+    return this.#operation('ioctls', fd, list, count, address, length, greatest);
+  }
+
   /** Keeps the processor busy for this long. */
   spin(ns: Arg): Ref {
     return this.#operation('spin', ns);

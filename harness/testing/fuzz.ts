@@ -1,6 +1,12 @@
 import type { Difference } from '../fuzz/batch.ts';
 import { judge, type Fuzzer, type Stage } from '../fuzz/fuzzer.ts';
-import { parseProgram, printOperation, printProgram, type Operation } from '../fuzz/operation.ts';
+import {
+  parseProgram,
+  partsOf,
+  printOperation,
+  printProgram,
+  type Operation,
+} from '../fuzz/operation.ts';
 import { examine, search, type Finding } from '../fuzz/search.ts';
 import { KernelLog } from '../kernel/kmsg.ts';
 import { complaints } from '../kernel/log-patterns.ts';
@@ -144,9 +150,11 @@ export function replay(context: TestContext, id: string, suspect: Suspect): void
   const fuzzer = fuzzerOf(id);
   if (!fuzzer) throw new Error(`'${id}' is no fuzzer`);
   recorder.begin();
-  const difference = judge(fuzzer, fuzzer.stage(context), suspect.operations);
-  const shown = difference ?? suspect.difference;
-  if (shown) throw new FuzzFailure(id, fuzzer, suspect, shown, difference !== null);
+  // A call that is to be read needs a line of its own.
+  const operations = suspect.operations.flatMap((operation) => partsOf(fuzzer.kinds, operation));
+  const difference = judge(fuzzer, fuzzer.stage(context), operations);
+  if (difference) throw new FuzzFailure(id, fuzzer, { ...suspect, operations }, difference, true);
+  if (suspect.difference) throw new FuzzFailure(id, fuzzer, suspect, suspect.difference, false);
 }
 
 /** The kernel did otherwise than the model of a fuzzer says. */

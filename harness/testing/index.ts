@@ -91,6 +91,8 @@ export * from './kvm.ts';
 export { fuzz, type FuzzOptions } from './fuzz.ts';
 export { Batch } from '../fuzz/batch.ts';
 export type { Kind, Stage } from '../fuzz/fuzzer.ts';
+export type { Operation } from '../fuzz/operation.ts';
+export { seededNumbers } from '../fuzz/random.ts';
 export * from './mapping-state.ts';
 export * from './mediated.ts';
 export { functionInRole } from './machine.ts';

@@ -181,6 +181,7 @@ const SIGNATURES: Readonly<Partial<Record<OpName, Signature>>> = {
   yield: plain(),
   sample: plain(UNSIGNED, UNSIGNED, ADDRESS, UNSIGNED),
   align: returning('address', ADDRESS, HEX),
+  ioctls: plain(FD, ADDRESS, UNSIGNED, ADDRESS, UNSIGNED, UNSIGNED),
 };
 
 const UNKNOWN: Signature = plain(HEX, HEX, HEX, HEX, HEX, HEX);

@@ -2,6 +2,8 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "check.h"
 
@@ -39,6 +41,36 @@ static void repeating(void)
 	free(block);
 }
 
+/* FIONREAD of a pipe writes an int to its argument; what is no pipe has another errno. */
+static void listed_ioctls(void)
+{
+	struct block *block = new_block();
+	struct vc_ioctl *list = (struct vc_ioctl *)block->arena;
+	uint32_t good, bad;
+	int pipes[2];
+
+	CHECK(pipe(pipes) == 0 && write(pipes[1], "four", 4) == 4);
+	list[0] = (struct vc_ioctl){ .request = FIONREAD, .argument = { 1 } };
+	list[1] = (struct vc_ioctl){ .request = 0x3b64, .argument = { 7 } };
+	good = ADD(block, ioctls, number((uint64_t)pipes[0]), arena(0), number(2), arena(1024),
+		   number(8), number(ENOTTY));
+	bad = ADD(block, ioctls, number((uint64_t)pipes[0]), arena(0), number(2), arena(1040),
+		  number(8), number(ENOTTY - 1));
+	ADD(block, ioctls, number((uint64_t)pipes[0]), arena(0), number(1), number(8), number(8),
+	    number(ENOTTY));
+	ADD(block, ioctls, number(0), arena(0), number(1000), arena(0), number(8), number(0));
+	ADD(block, ioctls, number(0), arena(0), number(1), arena(0), number(81), number(0));
+	CHECK(run(block) == 0);
+	CHECK(block->ops[good].result == 0 && block->ops[good].value == 1);
+	CHECK(block->arena[128] == 7);
+	CHECK(block->ops[bad].result == -ENOTTY && block->ops[bad].value == 1);
+	CHECK(block->ops[2].result == -EFAULT);
+	CHECK(block->ops[3].result == -EINVAL && block->ops[4].result == -EINVAL);
+	close(pipes[0]);
+	close(pipes[1]);
+	free(block);
+}
+
 static void sampling(void)
 {
 	struct block *block = new_block();
@@ -73,4 +105,5 @@ void check_loops(void)
 {
 	repeating();
 	sampling();
+	listed_ioctls();
 }

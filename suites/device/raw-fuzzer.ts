@@ -1,33 +1,26 @@
 import type { FuzzOptions, Kind, TestContext } from '../../harness/testing/index.ts';
 import {
-  CHANGES,
   CHOICES,
   ENCODINGS,
-  FDS,
+  FLAGS,
+  LISTED,
+  LONGEST_RUN,
   NUMBERS,
-  PLACES,
-  RawStage,
-  type RawRun,
-} from './raw-stage.ts';
-
-/** Sizes of structures, and what no structure has. */
-const SIZES = [0, 4, 8, 12, 16, 20, 24, 32, 40, 48, 56, 64, 80, 4096, 0x7fff_ffff, 0xffff_ffff];
-/** VFIO_DEVICE_FEATURE has a number in its low bits and GET, SET and PROBE above them. */
-const FEATURES = 12;
-const FEATURE_ACTIONS = [0x1_0000, 0x2_0000, 0x5_0000, 0x6_0000];
-const DEVICE = 2;
-const DEVICE_FEATURE = 17;
+  SIZES,
+  callsOfRun,
+} from './raw-calls.ts';
+import { CHANGES, FDS, PLACES, RawStage, type RawRun } from './raw-stage.ts';
 
 const KINDS: Readonly<Record<string, Kind<RawRun>>> = {
   ioctl: {
-    weight: 8,
+    weight: 1,
     fields: {
       fd: FDS,
       number: NUMBERS,
       encoding: ENCODINGS.length,
       pointer: PLACES,
       argsz: SIZES.length,
-      flags: 64,
+      flags: FLAGS.length,
       first: CHOICES,
       step: CHOICES,
     },
@@ -41,24 +34,14 @@ const KINDS: Readonly<Record<string, Kind<RawRun>>> = {
       flags = 0,
       first = 0,
       step = 0,
-    ) => {
-      const bits = flags < 63 ? flags : 0xffff_ffff;
-      stage.addIoctl(batch, fd, number, encoding, pointer, SIZES[argsz]!, bits, first, step);
-    },
+    ) => stage.addIoctl(batch, fd, pointer, { number, encoding, argsz, flags, first, step }),
   },
-  feature: {
-    weight: 1,
-    fields: {
-      feature: FEATURES,
-      action: FEATURE_ACTIONS.length,
-      pointer: PLACES,
-      argsz: SIZES.length,
-      first: CHOICES,
-    },
-    issue: ({ batch, stage }, feature = 0, action = 0, pointer = 0, argsz = 0, first = 0) => {
-      const flags = FEATURE_ACTIONS[action]! | feature;
-      stage.addIoctl(batch, DEVICE, DEVICE_FEATURE, 0, pointer, SIZES[argsz]!, flags, first, 1);
-    },
+  ioctls: {
+    weight: 8,
+    fields: { fd: FDS, pointer: PLACES, from: LISTED - LONGEST_RUN, more: LONGEST_RUN },
+    parts: callsOfRun,
+    issue: ({ batch, stage }, fd = 0, pointer = 0, from = 0, more = 0) =>
+      stage.addIoctls(batch, fd, pointer, from, 1 + more),
   },
 };
 
@@ -79,11 +62,11 @@ const COMMON = {
 };
 
 /** Any ioctl on any kind of file. */
-export const RAW_FUZZER: FuzzOptions<RawRun> = { ...COMMON, kinds: KINDS, longest: 4000 };
+export const RAW_FUZZER: FuzzOptions<RawRun> = { ...COMMON, kinds: KINDS, longest: 500 };
 
 /** The same while another thread changes the structure that the kernel is reading. */
 export const RACING_FUZZER: FuzzOptions<RawRun> = {
   ...COMMON,
   kinds: RACING_KINDS,
-  longest: 1000,
+  longest: 100,
 };

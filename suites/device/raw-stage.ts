@@ -3,7 +3,9 @@ import {
   ERRNO,
   MAP_ANONYMOUS,
   MAP_FIXED,
+  MAP_POPULATE,
   MAP_PRIVATE,
+  MAP_SHARED,
   PROT_READ,
   PROT_WRITE,
   Program,
@@ -11,20 +13,20 @@ import {
   runParallel,
   sys,
   type Batch,
+  type DmaMemory,
   type Ref,
   type Stage,
   type TestContext,
 } from '../../harness/testing/index.ts';
+import { CHOICES, ENCODINGS, FLAGS, LISTED, SIZES, listedCall, type RawCall } from './raw-calls.ts';
 import { RawDevice } from './raw-device.ts';
 
 const PAGE = 4096;
 /** ';' of VFIO's ioctls, whose numbers begin at 100. */
 const TYPE = 0x3b00;
 const BASE = 100;
-/** Numbers of ioctls that are tried, from the first on. */
-export const NUMBERS = 24;
-/** Direction and size as other subsystems put them into a number: VFIO has neither. */
-export const ENCODINGS = [0, 0, 0, 0x8000_0000, 0x4018_0000, 0xc020_0000];
+/** native/program.h: struct vc_ioctl. */
+const LIST_ITEM = { argument: 8, size: 88 };
 /** Structures consist of this many u64. */
 const WORDS = 10;
 const SIZE = 8 * WORDS;
@@ -38,20 +40,18 @@ const CHANGED_WORDS = [0, 1, 2, 4];
 /** Words that another thread changes, to choose from. */
 export const CHANGES = CHANGED_WORDS.length;
 /** How often what the other thread does is done: for about as long as the program takes. */
-const ROUNDS = 20;
+const ROUNDS = 100;
 /** Pauses between two changes, in ns. */
 const PAUSE_NS = 500;
 /** How much of a structure fits in front of a page that can only be read. */
 const AT_THE_EDGE = 16;
 /** Places that an argument may be at. */
 export const PLACES = 7;
-/** How many different words there are to begin with, and how far the next one is. */
-export const CHOICES = 16;
 /** The greatest errno that user space may see; larger ones are the kernel's own business. */
 const LAST_ERRNO = ERRNO.EHWPOISON;
 /**
  * VFIO_IOMMU_UNMAP_DMA and VFIO_IOMMU_DIRTY_PAGES of a container shift by a page size of zero
- * (docs/findings.md): they are not given one here.
+ * (docs/findings.md): these numbers are not given one.
  */
 const SHIFTS_BY_PGSIZE: readonly number[] = [14, 17];
 /** Offset of the page size in both structures. */
@@ -86,6 +86,8 @@ export class RawStage implements Stage<RawRun> {
   /** Structures by their first word and the distance of the next. */
   readonly #contents: readonly Buffer[];
   readonly #values: readonly bigint[];
+  /** Calls that are described already. */
+  readonly #list: DmaMemory;
   readonly #meanwhile = new Program();
   readonly #before: ReadonlySet<string>;
 
@@ -106,6 +108,8 @@ export class RawStage implements Stage<RawRun> {
     this.#places = [writable, writable, writable, atTheEdge, readable, nothing, none];
     this.#values = interesting(area.address, eventfd.fd);
     this.#contents = structures(this.#values);
+    this.#list = context.memory({ size: LISTED * LIST_ITEM.size, kind: 'memfd' });
+    this.#list.write(0, this.#listed());
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
     sys.mmap(area.address, PAGE, PROT_READ | PROT_WRITE, flags, -1, 0);
     this.#before = openFiles();
@@ -115,6 +119,10 @@ export class RawStage implements Stage<RawRun> {
     const { program } = batch;
     const flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
     program.syscall('mmap', this.#area, 2 * PAGE, PROT_READ | PROT_WRITE, flags, -1, 0);
+    // Another process that executes the program has to see the list too.
+    const { address, size, fd } = this.#list;
+    const shared = MAP_SHARED | MAP_FIXED | MAP_POPULATE;
+    program.syscall('mmap', address, size, PROT_READ | PROT_WRITE, shared, fd, 0);
     // What begins at the edge has its page size in the page behind.
     program.store(64, this.#area + PAGE - AT_THE_EDGE + PGSIZE, 1);
     program.syscall('mprotect', this.#area + PAGE, PAGE, PROT_READ);
@@ -140,30 +148,39 @@ export class RawStage implements Stage<RawRun> {
     runParallel([batch.program, meanwhile]);
   }
 
-  /** Adds an ioctl; what is no size or flag is a number that chooses. */
-  addIoctl(
-    { program }: Batch,
-    fd: number,
-    number: number,
-    encoding: number,
-    place: number,
-    argsz: number,
-    flags: number,
-    first: number,
-    step: number,
-  ): void {
+  addIoctl({ program }: Batch, fd: number, place: number, call: RawCall): void {
     const { address, room } = this.#places[place]!;
-    if (room > 0) {
-      const content = program.data(this.#contents[CHOICES * first + step]!);
-      content.setU32(0, argsz);
-      content.setU32(4, flags);
-      if (fd === 0 && SHIFTS_BY_PGSIZE.includes(number) && isZero(first, step, PGSIZE)) {
-        content.setU64(PGSIZE, 1);
-      }
-      program.copy(address, content, room);
+    if (room > 0) program.copy(address, program.data(this.#structure(call)), room);
+    program.syscall('ioctl', this.#fds[fd]!, requestOf(call), address);
+  }
+
+  /** Adds `count` calls of the list, from number `from` on. */
+  addIoctls(batch: Batch, fd: number, place: number, from: number, count: number): void {
+    const { address, room } = this.#places[place]!;
+    const list = Number(this.#list.address) + LIST_ITEM.size * from;
+    const ref = batch.program.ioctls(this.#fds[fd]!, list, count, address, room, LAST_ERRNO);
+    batch.expectResult(ref, 0);
+  }
+
+  #listed(): Buffer {
+    const list = Buffer.alloc(LISTED * LIST_ITEM.size);
+    for (let index = 0; index < LISTED; index++) {
+      const call = listedCall(index);
+      const at = index * LIST_ITEM.size;
+      list.writeBigUInt64LE(BigInt(requestOf(call)), at);
+      this.#structure(call).copy(list, at + LIST_ITEM.argument);
     }
-    const request = (TYPE | (BASE + number) | ENCODINGS[encoding]!) >>> 0;
-    program.syscall('ioctl', this.#fds[fd]!, request, address);
+    return list;
+  }
+
+  #structure({ number, argsz, flags, first, step }: RawCall): Buffer {
+    const structure = Buffer.from(this.#contents[CHOICES * first + step]!);
+    structure.writeUInt32LE(SIZES[argsz]!, 0);
+    structure.writeUInt32LE(FLAGS[flags]!, 4);
+    if (SHIFTS_BY_PGSIZE.includes(number) && structure.readBigUInt64LE(PGSIZE) === 0n) {
+      structure.writeUInt32LE(1, PGSIZE);
+    }
+    return structure;
   }
 
   close({ batch }: RawRun): void {
@@ -212,21 +229,20 @@ function interesting(area: bigint, eventfd: number): bigint[] {
   ];
 }
 
-/** Which of the values is word `word`. */
-const valueAt = (first: number, step: number, word: number) => (first + word * step) % CHOICES;
-
-const isZero = (first: number, step: number, offset: number) =>
-  valueAt(first, step, offset / 8) === 0;
-
 function structures(values: readonly bigint[]): Buffer[] {
   return Array.from({ length: CHOICES * CHOICES }, (_, which) => {
+    const first = Math.floor(which / CHOICES);
+    const step = which % CHOICES;
     const content = Buffer.alloc(SIZE);
     for (let word = 1; word < WORDS; word++) {
-      const value = values[valueAt(Math.floor(which / CHOICES), which % CHOICES, word)]!;
-      content.writeBigUInt64LE(value, 8 * word);
+      content.writeBigUInt64LE(values[(first + word * step) % CHOICES]!, 8 * word);
     }
     return content;
   });
+}
+
+function requestOf({ number, encoding }: RawCall): number {
+  return (TYPE | (BASE + number) | ENCODINGS[encoding]!) >>> 0;
 }
 
 function openFiles(): Set<string> {

@@ -126,6 +126,9 @@ function statement(
     case 'sample':
     case 'yield':
       return [comment, `	s->r[${n}] = 0;`];
+    case 'ioctls':
+      writer.notes.add('Calls of a list are not repeated: the record has not kept what is in it.');
+      return [comment, `	s->r[${n}] = 0;`];
     case 'fork':
       return forkStatement(writer, call, calls, state, comment);
     case 'repeat':

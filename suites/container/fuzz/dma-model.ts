@@ -104,7 +104,9 @@ export class DmaModel {
 
   /** vfio_dma_do_map() up to the point where memory is pinned: null if nothing speaks against it. */
   refusal(at: number, pages: number): number | null {
-    if (this.within({ at, pages }).length > 0) return -ERRNO.EEXIST;
+    for (let page = at; page < at + pages; page++) {
+      if (this.#owners[page]) return -ERRNO.EEXIST;
+    }
     return this.available === 0 ? -ERRNO.ENOSPC : null;
   }
 
@@ -143,7 +145,7 @@ export class DmaModel {
   #visited(range: Range): Mapped[] | number {
     const found = this.within(range);
     const first = found[0];
-    const last = found.at(-1);
+    const last = found[found.length - 1];
     if (!first || !last) return [];
     if (this.isV2) {
       const isBisected = first.at < range.at || last.at + last.pages > range.at + range.pages;
@@ -159,13 +161,21 @@ export class DmaModel {
     let pages = 0;
     for (const mapped of visited) {
       pages += mapped.pages;
-      this.#mappings.splice(this.#mappings.indexOf(mapped), 1);
+      this.#forget(mapped);
       for (let page = mapped.at; page < mapped.at + mapped.pages; page++) {
         this.#owners[page] = undefined;
         this.#former[page] = mapped.readable ? mapped.from + page - mapped.at : undefined;
       }
     }
     return pages;
+  }
+
+  /** Faster than splice(): nearly every operation of a fuzzer comes by here. */
+  #forget(mapped: Mapped): void {
+    const mappings = this.#mappings;
+    let index = mappings.indexOf(mapped) + 1;
+    for (; index < mappings.length; index++) mappings[index - 1] = mappings[index]!;
+    mappings.pop();
   }
 
   /** VFIO_DMA_UNMAP_FLAG_VADDR: the pages concerned, or -errno; all of them or none. */
