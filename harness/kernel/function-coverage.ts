@@ -32,8 +32,8 @@ export class FunctionCoverage {
     }
   }
 
-  /** Functions that were called since the last call, and never before. */
-  fresh(): string[] {
+  /** Whether a function was called since the last call, and never before. */
+  isFresh(): boolean {
     const lines = readTracing('trace').split('\n');
     // `<task>-<pid> [cpu] flags time: function <-caller`
     const names = lines.flatMap((line) => /: ([\w.]+) <-/.exec(line)?.[1] ?? []);
@@ -43,7 +43,7 @@ export class FunctionCoverage {
       addToFilter(`!${name}`);
     }
     if (names.length > 0) writeTracing('trace', '');
-    return fresh;
+    return fresh.length > 0;
   }
 
   get reached(): string[] {

@@ -8,6 +8,7 @@ export { decodeBlock } from './block.ts';
 export type { DecodedArg, DecodedOp } from './block.ts';
 export { DmaMemory } from './dma-memory.ts';
 export type { MemoryKind } from './dma-memory.ts';
+export { kcov } from './kcov.ts';
 export { KernelError } from './kernel-error.ts';
 export { referencePath } from './library.ts';
 export { setLiar } from './liar.ts';

@@ -2,7 +2,7 @@ import type { FuzzEvent, FuzzSlice } from '../protocol/fuzz.ts';
 import { parseProgram, printProgram, type Operation } from '../fuzz/operation.ts';
 import { ProgramArbitrary } from '../fuzz/program-arbitrary.ts';
 import { examine, programAt } from '../fuzz/search.ts';
-import { FunctionCoverage } from '../kernel/function-coverage.ts';
+import { beginCoverage, type Coverage } from '../kernel/coverage.ts';
 import type { TestContext } from '../testing/context.ts';
 import { runCase } from '../testing/execute.ts';
 import {
@@ -28,9 +28,9 @@ class SliceRun {
   readonly #send: (event: FuzzEvent) => void;
   readonly #end: number;
   #next: number;
-  /** Programs that reached a function for the first time. */
+  /** Programs that reached something for the first time. */
   readonly #kept: (readonly Operation[])[] = [];
-  readonly #coverage: FunctionCoverage | null;
+  readonly #coverage: Coverage | null;
   /** What runs the last program again. */
   #replay = '';
   #told = 0;
@@ -42,7 +42,7 @@ class SliceRun {
   constructor(
     testCase: Case,
     slice: FuzzSlice,
-    coverage: FunctionCoverage | null,
+    coverage: Coverage | null,
     send: (event: FuzzEvent) => void,
   ) {
     const fuzzer = fuzzerOf(slice.id);
@@ -79,9 +79,11 @@ class SliceRun {
     return { skip: [] };
   }
 
+  /** However long the set-up took, there is time for one program. */
   #isUnfinished(): boolean {
     const { to } = this.#slice;
-    return (to === null || this.#next < to) && Date.now() < this.#end;
+    const isTime = this.programs === 0 || Date.now() < this.#end;
+    return (to === null || this.#next < to) && isTime;
   }
 
   #untilFinding(context: TestContext): void {
@@ -112,7 +114,7 @@ class SliceRun {
       const finding = examine(this.#fuzzer, stage, index, operations, {
         onExecuted: (milliseconds) => (this.executionMs += milliseconds),
       });
-      if (this.#coverage && this.#coverage.fresh().length > 0) this.#kept.push(operations);
+      if (this.#coverage?.isFresh()) this.#kept.push(operations);
       this.programs++;
       this.operations += operations.length;
       this.#tellProgress();
@@ -155,7 +157,7 @@ export function runSlices(
   slices: readonly FuzzSlice[],
   send: (event: FuzzEvent) => void,
 ): string | null {
-  const coverage = FunctionCoverage.begin();
+  const coverage = beginCoverage();
   try {
     for (const slice of slices) {
       const { id, number } = slice;
