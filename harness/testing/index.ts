@@ -111,3 +111,4 @@ export type { Reference } from './reference.ts';
 export * from './traced-loop.ts';
 export { test } from './test.ts';
 export type { TestContext } from './context.ts';
+export * from './page-faults.ts';

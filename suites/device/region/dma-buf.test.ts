@@ -5,6 +5,7 @@ import {
   MAP_SHARED,
   O_CLOEXEC,
   O_RDWR,
+  OWN_MACHINE,
   PROT_READ,
   Program,
   VFIO_DEVICE_FEATURE,
@@ -12,11 +13,13 @@ import {
   VFIO_DEVICE_FEATURE_GET,
   VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FEATURE_SET,
+  bindTo,
   dmaBufExport,
   enableDevice,
   expect,
   require,
   setMemoryEnabled,
+  startUnbinding,
   sys,
   test,
   tryExportDmaBuf,
@@ -260,3 +263,31 @@ test(
     expect(fdInfo(before).size).toBe(4096);
   },
 );
+
+for (const [first, title] of [
+  ['buffer', 'a device can be unbound when its dma-buf is closed and it is itself'],
+  ['device', 'a dma-buf that outlives the use of its device does not hold the device'],
+] as const) {
+  test(
+    `device.dma-buf.unbind.${first}-closed-first`,
+    title,
+    {
+      covers: COVERS,
+      source: 'drivers/vfio/pci/vfio_pci_dmabuf.c vfio_pci_dma_buf_cleanup()',
+      since: '7.0',
+      device: 'ivshmem',
+      needs: [OWN_MACHINE],
+    },
+    ({ actor, device, defer, pci }) => {
+      require(dmaBufExport(device));
+      enableDevice(device);
+      const writer = actor();
+      const fd = tryExport(device, { ranges: [[0n, PAGE]] }).must();
+      if (first === 'buffer') expect(sys.close(fd)).toBe(0);
+      else defer(() => sys.close(fd));
+      device.close();
+      expect(startUnbinding(writer, pci).ends()).toBe(true);
+      bindTo(pci, 'vfio-pci');
+    },
+  );
+}

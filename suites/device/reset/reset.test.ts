@@ -4,6 +4,7 @@ import {
   VFIO_DEVICE_RESET,
   enableDevice,
   expect,
+  minorFaults,
   test,
 } from '../../../harness/testing/index.ts';
 
@@ -41,5 +42,26 @@ test(
     enableDevice(device);
     expect(bar.load32(MTA)).toBe(0);
     bar.unmap();
+  },
+);
+
+test(
+  'device.reset.mapping',
+  'no mapping leads to a device while it is reset; the next access brings it back',
+  {
+    covers: [VFIO_DEVICE_RESET],
+    source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_ioctl_reset()',
+    devices: ['igb', 'nvme'],
+  },
+  ({ device, map }) => {
+    enableDevice(device);
+    const bar = map(device.region(0));
+    const touch = () => minorFaults((program) => program.load(32, bar.address));
+    touch();
+    expect(touch()).toBe(0);
+    device.reset();
+    enableDevice(device);
+    expect(touch()).toBe(1);
+    expect(touch()).toBe(0);
   },
 );

@@ -65,6 +65,9 @@ test(
     const unmask = t.eventfd();
     intx.unmaskBy(unmask);
     setDisIntx(t.device, true);
+    // With nothing pending an unmask would reach the device.
+    intx.unmask();
+    expect(disIntx(t.device, t.pci)).toEqual({ user: true, device: true });
     edu.raise();
     intx.unmask();
     expect(intx.tryBools([1], 'unmask')).toSucceed(0);
