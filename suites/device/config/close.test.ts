@@ -22,6 +22,14 @@ function open({ device, pci, defer }: TestContext): ConfigPair {
   return pair;
 }
 
+/** The hardware of a device that nobody has open, and that does not sleep all the same. */
+function closedAwake(context: TestContext): ConfigPair['hardware'] {
+  const { hardware } = open(context);
+  context.device.close();
+  context.defer(keepAwake(context.pci));
+  return hardware;
+}
+
 /** Offsets of registers with their width, that the kernel saves and the user can change. */
 function savedRegisters({ model }: ConfigPair): { name: string; at: number; width: number }[] {
   const saved = new Set([
@@ -90,9 +98,7 @@ test(
     needs: [OWN_MACHINE],
   },
   (context) => {
-    const { hardware } = open(context);
-    context.device.close();
-    context.defer(keepAwake(context.pci));
+    const hardware = closedAwake(context);
     const before = hardware.read8(PCI_CACHE_LINE_SIZE);
     context.defer(() => hardware.write8(PCI_CACHE_LINE_SIZE, before));
     hardware.write8(PCI_CACHE_LINE_SIZE, 0x40);
@@ -144,9 +150,7 @@ test(
     needs: [OWN_MACHINE],
   },
   (context) => {
-    const { hardware } = open(context);
-    context.device.close();
-    context.defer(keepAwake(context.pci));
+    const hardware = closedAwake(context);
     const closed = hardware.read16(PCI_COMMAND);
     hardware.write16(PCI_COMMAND, closed | PCI_COMMAND_INTX_DISABLE | PCI_COMMAND_MASTER);
     const again = context.openDevice(context.group);

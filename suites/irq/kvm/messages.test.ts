@@ -114,37 +114,6 @@ test(
 );
 
 test(
-  'irq.kvm.msix.vector-changed',
-  'a vector whose eventfd is replaced under a guest goes where the new one leads, and nowhere with fd -1',
-  { ...ON_IGB, source: SET_VECTOR },
-  (t) => {
-    const driver = vectorDriver(t);
-    const guest = bootGuest(t, { messages: 3 });
-    const { msix, signals } = connectedVectors(t, guest);
-    const raised = (vector: number, message: number) => {
-      driver.raise(vector);
-      expect(guest.messages[message]!.soon(), `${vector} as ${message}`).toBe(1);
-      driver.acknowledge();
-      expect(taken(guest)).toEqual([0, 0, 0]);
-    };
-    for (let round = 0; round < 3; round++) {
-      msix.enable([signals[1]!, signals[0]!]);
-      raised(0, 1);
-      raised(1, 0);
-      raised(2, 2);
-      msix.enable([null]);
-      driver.raise(0);
-      raised(1, 0);
-      expect(guest.messages[1]!.quiet()).toBe(0);
-      driver.acknowledge();
-      msix.enable(signals);
-      raised(0, 0);
-      raised(1, 1);
-    }
-  },
-);
-
-test(
   'irq.kvm.msix.rerouted',
   'a guest that moves its messages gets the interrupts of the device where they are now',
   { ...ON_IGB, source: [SET_VECTOR, ROUTING] },
