@@ -1,8 +1,6 @@
-import { accessSync, constants, existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { accessSync, constants, readFileSync } from 'node:fs';
 
 const SLABINFO = '/proc/slabinfo';
-/** Lines of the caches from which kmalloc() takes, and of those of processes: name and objects in use. */
-const CACHES = /^(kmalloc-\S+|mm_struct|task_struct)\s+(\d+)/gm;
 
 /** Whether the kernel tells what its slab caches hold, and to us. */
 export function slabinfoReadable(): boolean {
@@ -14,22 +12,14 @@ export function slabinfoReadable(): boolean {
   }
 }
 
-function caches(): { name: string; active: number }[] {
-  const lines = readFileSync(SLABINFO, 'utf8').matchAll(CACHES);
-  return [...lines].map(([, name, active]) => ({ name: name!, active: Number(active) }));
-}
-
 /**
  * Objects in use in the caches from which kmalloc() takes, and in those of processes
  * (Documentation/filesystems/proc.rst, slabinfo). Root.
  */
 export function objectsInUse(): Map<string, number> {
-  // What processors keep at hand counts as in use: hundreds of small objects could leak into it unseen.
-  for (const { name } of caches()) {
-    const shrink = `/sys/kernel/slab/${name}/shrink`;
-    if (existsSync(shrink)) writeFileSync(shrink, '1');
-  }
-  return new Map(caches().map(({ name, active }) => [name, active]));
+  const caches = /^(kmalloc-\S+|mm_struct|task_struct)\s+(\d+)/gm;
+  const lines = readFileSync(SLABINFO, 'utf8').matchAll(caches);
+  return new Map([...lines].map(([, name, active]) => [name!, Number(active)]));
 }
 
 /**
