@@ -1,6 +1,6 @@
 /**
- * What a guest runs: real-mode code that counts its interrupts. After every interrupt and on every turn of its
- * idle loop it leaves for user space by an I/O port, so that no run of it lasts.
+ * What a guest runs: real-mode code that counts its interrupts. After every interrupt it leaves for user space by
+ * an I/O port, and while it has nothing to do too, so that no run of it lasts, or it sleeps until the next one.
  */
 
 /** Bytes of the guest's memory, from address 0 on. */
@@ -53,10 +53,15 @@ const jump = (from: number, target: number) => [0xe9, ...word(target - (from + 3
 const LEAVE = [0xe6, 0xe9];
 /** sti */
 const ENABLE_INTERRUPTS = [0xfb];
+/** hlt */
+const SLEEP = [0xf4];
 /** iret */
 const RETURN = [0xcf];
 
-function startCode(): number[] {
+/** What a guest does between interrupts. */
+export type Idle = 'leaves' | 'sleeps';
+
+function startCode(idle: Idle): number[] {
   const code = [
     ...stackAt(STACK),
     ...store(APIC_SPURIOUS_VECTOR, APIC_ENABLED),
@@ -68,8 +73,10 @@ function startCode(): number[] {
     ...out(PIC.levels, 1 << LINE_PIN),
     ...ENABLE_INTERRUPTS,
   ];
-  const idle = START + code.length;
-  return [...code, ...LEAVE, ...jump(idle + LEAVE.length, idle)];
+  if (idle === 'sleeps') code.push(...LEAVE);
+  const turn = idle === 'sleeps' ? SLEEP : LEAVE;
+  const loop = START + code.length;
+  return [...code, ...turn, ...jump(loop + turn.length, loop)];
 }
 
 /** Where the guest counts the interrupts of a vector, in 32 bits. */
@@ -81,7 +88,7 @@ export function counterAddress(vector: number): number {
  * The memory of a guest that handles the line and `messages` vectors for messages.
  * @param acknowledge where the handler of the line stores all ones before it ends the interrupt
  */
-export function guestImage(messages: number, acknowledge?: number): Buffer {
+export function guestImage(messages: number, idle: Idle, acknowledge?: number): Buffer {
   const image = Buffer.alloc(GUEST_MEMORY);
   const place = (address: number, code: readonly number[]) => image.set(code, address);
   const handle = (index: number, vector: number, end: readonly number[]) => {
@@ -91,7 +98,7 @@ export function guestImage(messages: number, acknowledge?: number): Buffer {
     image.writeUInt16LE(address, 4 * vector);
   };
   place(RESET, jump(RESET, START));
-  place(START, startCode());
+  place(START, startCode(idle));
   handle(0, LINE_VECTOR, [
     ...(acknowledge === undefined ? [] : store(acknowledge, 0xffff_ffff)),
     ...out(PIC.command, PIC_END_OF_INTERRUPT),

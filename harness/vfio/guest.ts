@@ -13,7 +13,7 @@ import {
   kvm_msi,
   kvm_userspace_memory_region,
 } from '../abi/kvm.ts';
-import { DmaMemory } from '../shim/index.ts';
+import { DmaMemory, type Program, type Ref } from '../shim/index.ts';
 import {
   GUEST_MEMORY,
   LINE_PIN,
@@ -21,6 +21,7 @@ import {
   MESSAGE_VECTOR,
   counterAddress,
   guestImage,
+  type Idle,
 } from './guest-code.ts';
 import { GuestInterrupt } from './guest-interrupt.ts';
 import { ioctl } from './ioctl.ts';
@@ -34,12 +35,14 @@ const MESSAGE_ADDRESS = 0xfee0_0000;
 const MESSAGE_GSI = 24;
 /** Where the guest sees the memory of a device. */
 const DEVICE_ADDRESS = 0x1000_0000;
-/** Exits by which the guest has long reached its idle loop. */
-const START_EXITS = 4;
+/** Exits by which the guest has reached its idle loop. */
+const START_EXITS = { leaves: 4, sleeps: 1 };
 
 interface GuestOptions {
   /** How many messages the guest handles. */
   messages?: number;
+  /** By default it leaves; one that sleeps must only be run when an interrupt is certain to come. */
+  idle?: Idle;
   /** Memory of a device that the guest has, and where in it the handler of the line stores all ones. */
   device?: { memory: Pick<Mapping, 'address' | 'size'>; acknowledge: number };
 }
@@ -68,16 +71,16 @@ export class Guest {
   }
 
   /** @throws KernelError */
-  static boot({ messages = 0, device }: GuestOptions = {}): Guest {
+  static boot({ messages = 0, idle = 'leaves', device }: GuestOptions = {}): Guest {
     const machine = VirtualMachine.create();
     ioctl(machine.fd, KVM_CREATE_IRQCHIP).must();
     const memory = DmaMemory.allocate({ size: GUEST_MEMORY });
-    memory.write(0, guestImage(messages, device && DEVICE_ADDRESS + device.acknowledge));
+    memory.write(0, guestImage(messages, idle, device && DEVICE_ADDRESS + device.acknowledge));
     giveMemory(machine.fd, 0, 0, memory);
     if (device) giveMemory(machine.fd, 1, DEVICE_ADDRESS, device.memory);
     const guest = new Guest(machine, memory, messages);
     guest.routeMessages(guest.messages.map((_, n) => n));
-    guest.#processor.run(START_EXITS);
+    guest.#processor.run(START_EXITS[idle]);
     return guest;
   }
 
@@ -108,6 +111,11 @@ export class Guest {
   sendMessage(n: number): void {
     const message = kvm_msi.encode({ address_lo: MESSAGE_ADDRESS, data: MESSAGE_VECTOR + n });
     ioctl(this.machine.fd, KVM_SIGNAL_MSI, message).must();
+  }
+
+  /** Adds a run of the guest until it leaves, which one that sleeps does when it has handled an interrupt. */
+  runIn(program: Program): Ref {
+    return this.#processor.runIn(program);
   }
 
   /** A second call does nothing. */

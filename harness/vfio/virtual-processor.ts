@@ -8,7 +8,7 @@ import {
   kvm_sregs,
 } from '../abi/kvm.ts';
 import { MAP_SHARED, PROT_READ, PROT_WRITE } from '../abi/libc.ts';
-import { KernelError, Program, sys } from '../shim/index.ts';
+import { KernelError, Program, sys, type Ref } from '../shim/index.ts';
 import { Answer } from '../kernel/answer.ts';
 import { ioctl } from './ioctl.ts';
 import { ImpossibleAnswer } from './impossible-answer.ts';
@@ -48,7 +48,7 @@ export class VirtualProcessor {
   run(exits: number): void {
     const program = new Program();
     const leaves = Array.from({ length: exits }, () => ({
-      call: program.syscall('ioctl', this.#fd, KVM_RUN.request, 0),
+      call: this.runIn(program),
       reason: program.load(32, this.#page + EXIT_REASON),
     }));
     program.run();
@@ -61,6 +61,11 @@ export class VirtualProcessor {
         throw new ImpossibleAnswer('KVM_RUN', `exit reason ${KVM_EXIT_IO}`, String(value));
       }
     }
+  }
+
+  /** Adds a run until the guest leaves once. */
+  runIn(program: Program): Ref {
+    return program.syscall('ioctl', this.#fd, KVM_RUN.request, 0);
   }
 
   close(): void {

@@ -1,4 +1,5 @@
 /** How long an interrupt takes to reach who waits for it. */
+import { KINDS, addRead, addSetIrqs, measureToOtherThread, sleepable } from './bench-calls.ts';
 import {
   EFD_CLOEXEC,
   EFD_NONBLOCK,
@@ -9,14 +10,11 @@ import {
   VFIO_IRQ_SET_ACTION_TRIGGER,
   VFIO_IRQ_SET_ACTION_UNMASK,
   VFIO_IRQ_SET_DATA_EVENTFD,
-  VFIO_IRQ_SET_DATA_NONE,
   VFIO_PCI_INTX_IRQ_INDEX,
   VFIO_PCI_MSIX_IRQ_INDEX,
   VFIO_PCI_MSI_IRQ_INDEX,
   bench,
   fds,
-  lineDriver,
-  vectorDriver,
   vfio_irq_set,
   type Eventfd,
   type Measure,
@@ -29,13 +27,6 @@ import {
 const SOON_MS = 10_000;
 const covers = [VFIO_DEVICE_SET_IRQS];
 
-/** Kinds of interrupts with the device that raises them. */
-const KINDS = [
-  { kind: 'intx', index: VFIO_PCI_INTX_IRQ_INDEX, device: 'edu', driver: lineDriver },
-  { kind: 'msi', index: VFIO_PCI_MSI_IRQ_INDEX, device: 'edu', driver: lineDriver },
-  { kind: 'msix', index: VFIO_PCI_MSIX_IRQ_INDEX, device: 'igb', driver: vectorDriver },
-] as const;
-
 /** Who waits for the eventfd, and how. */
 const WAITERS = {
   read: 'the thread that caused it reads the eventfd',
@@ -47,22 +38,6 @@ type Waiter = keyof typeof WAITERS;
 
 function options(device: string, kind: string, waiter: Waiter) {
   return { covers, device, parameters: { kind, waiter }, units: { interrupts: 1 } };
-}
-
-/** An eventfd to sleep on. */
-function sleepable({ eventfd }: TestContext): Eventfd {
-  return eventfd({ flags: EFD_CLOEXEC });
-}
-
-function addRead(program: Program, { fd }: Eventfd): Ref {
-  return program.syscall('read', fd, program.data(8), 8);
-}
-
-/** Adds a write of one to the counter. */
-function addSignal(program: Program, { fd }: Eventfd): Ref {
-  const one = program.data(8);
-  one.bytes.writeBigUInt64LE(1n);
-  return program.syscall('write', fd, one, 8);
 }
 
 function addPoll(program: Program, { fd }: Eventfd): Ref {
@@ -86,22 +61,7 @@ function measureArrival(
   reference?: Reference,
 ): void {
   if (waiter === 'thread') {
-    const seen = sleepable(context);
-    measure(
-      (program, timed) => {
-        const caused = cause(program);
-        timed('', caused);
-        addRead(program, seen);
-        after(program);
-      },
-      {
-        partner: (program) => {
-          const read = addRead(program, signal);
-          addSignal(program, seen);
-          return read;
-        },
-      },
-    );
+    measureToOtherThread(context, measure, cause, (program) => addRead(program, signal), after);
     return;
   }
   measure(
@@ -121,20 +81,6 @@ function signalFor(context: TestContext, waiter: Waiter): Eventfd {
   return waiter === 'poll'
     ? context.eventfd({ flags: EFD_CLOEXEC | EFD_NONBLOCK })
     : sleepable(context);
-}
-
-/** Adds a SET_IRQS without data. */
-function addSetIrqs(program: Program, fd: number, index: number, action: number, count = 1): Ref {
-  const argument = program.data(
-    vfio_irq_set.encode({
-      argsz: vfio_irq_set.size,
-      flags: VFIO_IRQ_SET_DATA_NONE | action,
-      index,
-      start: 0,
-      count,
-    }),
-  );
-  return program.syscall('ioctl', fd, VFIO_DEVICE_SET_IRQS.request, argument);
 }
 
 for (const { kind, index, device, driver } of KINDS) {
