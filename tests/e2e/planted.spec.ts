@@ -10,12 +10,13 @@ const PLANTED = 8;
 /** Operations that a person is expected to look at. */
 const MOST_OPERATIONS = 5;
 
+beforeAll(() => build([worker('tests/e2e/suites', 'dist/e2e-worker.mjs')]));
+
 describe('planted bugs', () => {
   let finished: Finished;
   let results: RunResults;
 
   beforeAll(async () => {
-    await build([worker('tests/e2e/suites', 'dist/e2e-worker.mjs')]);
     const folder = resultsFolder();
     const args = ['fuzz', 'e2e.planted', '--runs', '1', '--seed', '2', '--results', folder];
     finished = await start(args, WORKER).finished;
@@ -43,4 +44,12 @@ describe('planted bugs', () => {
       expect(rerun).toContain('fuzz e2e.planted.');
     }
   });
+});
+
+it('a seed gives the same program and the same verdict twenty times', async () => {
+  const folder = resultsFolder();
+  const { code, output } = await start(['run', 'e2e.same-seed.*', '--results', folder], WORKER)
+    .finished;
+  expect(code, output).toBe(0);
+  expect(readResults(folder).summary).toMatchObject({ pass: 4 });
 });
