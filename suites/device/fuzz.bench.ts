@@ -1,6 +1,6 @@
 /** How much of the speed of the kernel's own the raw fuzzer has. */
 import { benchFuzzer } from '../../harness/testing/index.ts';
-import { RAW_FUZZER } from './raw-fuzzer.ts';
+import { RAW_FUZZER } from './fuzz/raw-fuzzer.ts';
 
 /** Four fifths of the speed of the calls alone. */
 const TOLERANCE = 0.25;

@@ -3,9 +3,9 @@
  * each time in one way. Each must be found, and told in a few operations.
  */
 import '../../../suites/container/fuzz/dma-map.fuzz.ts';
-import '../../../suites/device/config-space.fuzz.ts';
-import '../../../suites/device/raw.fuzz.ts';
-import '../../../suites/device/region.fuzz.ts';
+import '../../../suites/device/fuzz/config-space.fuzz.ts';
+import '../../../suites/device/fuzz/raw.fuzz.ts';
+import '../../../suites/device/fuzz/region.fuzz.ts';
 import '../../../suites/group/fuzz/life.fuzz.ts';
 import '../../../suites/irq/fuzz/set-irqs.fuzz.ts';
 import { setLiar, type DecodedOp, type ProgramMemory } from '../../../harness/shim/index.ts';

@@ -1,4 +1,4 @@
-import type { ConfigPair, ConfigStructure } from '../../harness/testing/index.ts';
+import type { ConfigPair, ConfigStructure } from '../../../harness/testing/index.ts';
 
 /** Registers of the hardware that change by themselves, or are cleared by what is written beside them. */
 const UNSTABLE: readonly { structure: string; offset: number; bytes: number }[] = [

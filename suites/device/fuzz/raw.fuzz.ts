@@ -1,4 +1,4 @@
-import { fuzz } from '../../harness/testing/index.ts';
+import { fuzz } from '../../../harness/testing/index.ts';
 import { RACING_FUZZER, RAW_FUZZER } from './raw-fuzzer.ts';
 
 fuzz(

@@ -10,8 +10,8 @@ import {
   type Kind,
   type Stage,
   type TestContext,
-} from '../../harness/testing/index.ts';
-import { BAR_OFFSETS, ConfigFuzzModel } from './config-fuzz-model.ts';
+} from '../../../harness/testing/index.ts';
+import { BAR_OFFSETS, ConfigFuzzModel } from './config-model.ts';
 
 const SOURCE = 'drivers/vfio/pci/vfio_pci_config.c vfio_pci_config_rw()';
 const MOST_BYTES = 8;

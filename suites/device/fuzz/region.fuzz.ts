@@ -23,7 +23,7 @@ import {
   type Region,
   type Stage,
   type TestContext,
-} from '../../harness/testing/index.ts';
+} from '../../../harness/testing/index.ts';
 import { RegionModel } from './region-model.ts';
 
 const PAGE = 4096;

@@ -17,7 +17,7 @@ import {
   type Ref,
   type Stage,
   type TestContext,
-} from '../../harness/testing/index.ts';
+} from '../../../harness/testing/index.ts';
 import { CHOICES, ENCODINGS, FLAGS, LISTED, SIZES, listedCall, type RawCall } from './raw-calls.ts';
 import { RawDevice } from './raw-device.ts';
 

@@ -1,4 +1,4 @@
-import { ERRNO } from '../../harness/testing/index.ts';
+import { ERRNO } from '../../../harness/testing/index.ts';
 
 /** A mapping of pages of the region into this process. */
 export interface MappedPages {

@@ -20,7 +20,7 @@ import {
   vfio_irq_set,
   type Batch,
   type TestContext,
-} from '../../harness/testing/index.ts';
+} from '../../../harness/testing/index.ts';
 
 const PAGE = 4096n;
 const IOVA = 0x20_0000n;

@@ -1,4 +1,4 @@
-import { seededNumbers, type Operation } from '../../harness/testing/index.ts';
+import { seededNumbers, type Operation } from '../../../harness/testing/index.ts';
 
 /** Numbers of ioctls that are tried, from the first on. */
 export const NUMBERS = 24;

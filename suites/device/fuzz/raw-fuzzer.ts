@@ -1,4 +1,4 @@
-import type { FuzzOptions, Kind, TestContext } from '../../harness/testing/index.ts';
+import type { FuzzOptions, Kind, TestContext } from '../../../harness/testing/index.ts';
 import {
   CHOICES,
   ENCODINGS,
