@@ -1,5 +1,5 @@
 import type { Machine, MachineDevice } from '../machine.ts';
-import { TEST_BACKENDS, TEST_DEVICES } from './default.ts';
+import { TEST_BACKENDS, TEST_DEVICES, hotplugBy } from './default.ts';
 
 /** Devices that the suites let do DMA. */
 const DMA_ROLES = ['edu-rp', 'e1000e', 'igb', 'nvme'];
@@ -18,7 +18,14 @@ export const machine: Machine = {
   name: 'amd-iommu',
   title: 'q35 with AMD-Vi: DMA remapping on the root bus, no interrupt remapping',
   // With pt=on DMA is silently not translated; with intremap=on Linux 6.12 panics at boot.
-  qemu: ['-M', 'q35', '-device', 'amd-iommu,intremap=off,pt=off', ...TEST_BACKENDS],
+  qemu: [
+    '-M',
+    'q35',
+    '-device',
+    'amd-iommu,intremap=off,pt=off',
+    ...TEST_BACKENDS,
+    ...hotplugBy('port'),
+  ],
   cpu: 'max',
   memoryMiB: 4096,
   append: ['iommu=nopt', 'noapic', 'vfio_iommu_type1.allow_unsafe_interrupts=1'],

@@ -1,5 +1,5 @@
 import type { Machine } from '../machine.ts';
-import { TEST_BACKENDS, TEST_DEVICES } from './default.ts';
+import { TEST_BACKENDS, TEST_DEVICES, hotplugBy } from './default.ts';
 
 export const machine: Machine = {
   name: 'virtio-iommu',
@@ -11,6 +11,7 @@ export const machine: Machine = {
     '-device',
     'virtio-iommu-pci,bus=pcie.0,addr=0x1d.0x0,id=virtio-iommu',
     ...TEST_BACKENDS,
+    ...hotplugBy('port'),
   ],
   cpu: 'max',
   memoryMiB: 4096,
