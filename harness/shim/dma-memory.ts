@@ -100,6 +100,47 @@ function addAdvice(program: Program, kind: MemoryKind, address: Ref, size: numbe
   }
 }
 
+/** Where memory is mapped, and in what area of addresses that was taken for it. */
+interface Placed {
+  address: Ref;
+  outer: Ref;
+  outerSize: number;
+}
+
+/** Adds the mapping of the memory at an aligned address. */
+function addMapping(
+  program: Program,
+  {
+    kind,
+    size,
+    align,
+    prot,
+    fd,
+  }: { kind: MemoryKind; size: number; align: number; prot: number; fd: Ref | null },
+): Placed {
+  const map = (at: number | Ref, flags: number): Ref =>
+    program.syscall('mmap', at, size, prot, flags, fd ?? -1, 0);
+  const flags = mapFlags(kind);
+  // mmap aligns to a page, and hugetlb pages to theirs. For more than that, address space is
+  // reserved first; the memory is then mapped over its aligned part.
+  if (align <= (kind.startsWith('hugetlb') ? PAGE_SIZES[kind] : PAGE_SIZE)) {
+    const address = map(0, flags);
+    return { address, outer: address, outerSize: size };
+  }
+  const outerSize = size + align;
+  const reservation = libc.MAP_PRIVATE | libc.MAP_ANONYMOUS | libc.MAP_NORESERVE;
+  const outer = program.syscall('mmap', 0, outerSize, libc.PROT_NONE, reservation, -1, 0);
+  const address = map(program.align(outer, align), flags | libc.MAP_FIXED);
+  return { address, outer, outerSize };
+}
+
+/** How pages with this protection can be populated; undefined if nothing may be done with them. */
+function populationAdvice(kind: MemoryKind, prot: number): number | undefined {
+  if (kind === 'zero') return libc.MADV_POPULATE_READ;
+  if (prot === libc.PROT_NONE) return undefined;
+  return prot & libc.PROT_WRITE ? libc.MADV_POPULATE_WRITE : libc.MADV_POPULATE_READ;
+}
+
 /**
  * Memory of this process for a device to read and write: a mapping with a known kind of page
  * behind it. JavaScript never touches it directly: all access goes through guarded copies.
@@ -143,50 +184,18 @@ export class DmaMemory {
 
     const program = new Program().stopOnError();
     const fd = addFile(program, kind, size, directory);
-    const flags = mapFlags(kind);
-
-    // mmap aligns to a page, and hugetlb pages to theirs. For more than that, address space is
-    // reserved first; the memory is then mapped over its aligned part.
-    const reserve = align > (kind.startsWith('hugetlb') ? pageSize : PAGE_SIZE);
-    const mappingSize = reserve ? size + align : size;
-    const outer = reserve
-      ? program.syscall(
-          'mmap',
-          0,
-          mappingSize,
-          libc.PROT_NONE,
-          libc.MAP_PRIVATE | libc.MAP_ANONYMOUS | libc.MAP_NORESERVE,
-          -1,
-          0,
-        )
-      : null;
-    const address = program.syscall(
-      'mmap',
-      outer === null ? 0 : program.align(outer, align),
-      size,
-      prot,
-      outer === null ? flags : flags | libc.MAP_FIXED,
-      fd ?? -1,
-      0,
-    );
+    const { address, outer, outerSize } = addMapping(program, { kind, size, align, prot, fd });
     addAdvice(program, kind, address, size);
-    if (kind === 'zero' || (populate && (prot & libc.PROT_WRITE) === 0 && prot !== 0)) {
-      program.syscall('madvise', address, size, libc.MADV_POPULATE_READ);
-    } else if (populate && prot !== 0) {
-      program.syscall('madvise', address, size, libc.MADV_POPULATE_WRITE);
+    const advice = populationAdvice(kind, prot);
+    if (advice !== undefined && (populate || kind === 'zero')) {
+      program.syscall('madvise', address, size, advice);
     }
     program.run();
 
-    const mapped = program.result(address) > 0;
-    const mapping = {
-      address: program.address(outer ?? address),
-      size: mappingSize,
-    };
+    const mapping = { address: program.address(outer), size: outerSize };
     const { name, result, stop } = program.op(program.executed - 1);
     if (stop && result < 0n) {
-      if (mapped || (outer !== null && program.result(outer) > 0)) {
-        sys.munmap(mapping.address, mapping.size);
-      }
+      if (program.result(outer) > 0) sys.munmap(mapping.address, mapping.size);
       if (fd !== null && program.result(fd) >= 0) sys.close(program.result(fd));
       throw new KernelError(Number(result), `${size} bytes of ${kind} memory: ${name}`);
     }

@@ -55,26 +55,29 @@ export class GuestInterrupt {
 
   /** How often the guest has seen it since the last call. The guest does not run meanwhile. */
   take(): number {
-    const before = this.#taken;
-    this.#taken = this.#counter();
-    return this.#taken - before;
+    const seen = this.#counter() - this.#taken;
+    this.#taken += seen;
+    return seen;
   }
 
   /** Runs the guest until it has seen one that must come; how many it has, 0 if it is lost. */
   soon(): number {
-    return this.#run(SOON_MS, () => this.#counter() > this.#taken);
+    return this.#run(SOON_MS);
   }
 
   /** Runs the guest for a short while in which none must come: 0 if none did. */
   quiet(): number {
-    return this.#run(QUIET_MS, () => false);
+    return this.#run(QUIET_MS);
   }
 
-  #run(timeoutMs: number, until: () => boolean): number {
+  #run(timeoutMs: number): number {
     const end = Date.now() + timeoutMs;
-    do this.#processor.run(EXITS);
-    while (!until() && Date.now() < end);
-    return this.take();
+    let seen: number;
+    do {
+      this.#processor.run(EXITS);
+      seen = this.take();
+    } while (seen === 0 && Date.now() < end);
+    return seen;
   }
 
   #irqfd(trigger: Eventfd, flags: number, resamplefd?: number): void {

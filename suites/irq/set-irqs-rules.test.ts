@@ -403,8 +403,7 @@ test(
     source: 'drivers/vfio/vfio_main.c',
     device: 'igb',
   },
-  ({ device, container, group }) => {
-    void device;
+  ({ container, group }) => {
     for (const { fd } of [container, group]) {
       const call = vfio_irq_set.encode({
         argsz: HEADER,
