@@ -13,6 +13,7 @@ import {
   VFIO_IOMMU_UNMAP_DMA,
   addMapDma,
   addUnmapDma,
+  dmaMemory,
   dmaProbe,
   expect,
   mappingState,
@@ -180,13 +181,17 @@ function slowMap(
   return { program, map: addMapDma(program, fd, { iova: BASE, vaddr, size }) };
 }
 
+/** Bytes that another process maps when it is killed, and when it is stopped. */
+const KILLED = 128 * MIB;
+const STOPPED = 64 * MIB;
+
 for (const delay of [1, 10, 60]) {
   test(
     `container.large-mappings.killed.${delay}ms`,
     `a process that is killed ${delay} ms after it began to map leaves a whole mapping or none`,
-    { covers: [VFIO_IOMMU_MAP_DMA], source: [PIN_MAP, LOCK] },
+    { covers: [VFIO_IOMMU_MAP_DMA], source: [PIN_MAP, LOCK], needs: [dmaMemory(KILLED)] },
     ({ container, actor }) => {
-      const size = BigInt(128 * MIB);
+      const size = BigInt(KILLED);
       const before = mappingState(container);
       const owner = actor({ inheritFds: [container.fd] });
       owner.start(slowMap(container.fd, size).program);
@@ -204,9 +209,9 @@ for (const delay of [1, 10, 60]) {
 test(
   'container.large-mappings.stopped',
   'a process that is stopped and continued while it maps gets its mapping, whole',
-  { covers: [VFIO_IOMMU_MAP_DMA], source: [PIN_MAP, LOCK] },
+  { covers: [VFIO_IOMMU_MAP_DMA], source: [PIN_MAP, LOCK], needs: [dmaMemory(STOPPED)] },
   ({ container, actor }) => {
-    const size = BigInt(64 * MIB);
+    const size = BigInt(STOPPED);
     const before = mappingState(container);
     const owner = actor({ inheritFds: [container.fd] });
     const { program, map } = slowMap(container.fd, size);

