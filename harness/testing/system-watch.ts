@@ -4,6 +4,7 @@ import { complaints } from '../kernel/log-patterns.ts';
 import { brokenTaints } from '../kernel/taint.ts';
 import type { PciFunction } from '../pci/topology.ts';
 import { closeLeftovers, footprint, leftovers } from './footprint.ts';
+import { HeldReferences } from './held-references.ts';
 import { IdlePower } from './idle-power.ts';
 
 /** What is otherwise after a test. */
@@ -14,7 +15,7 @@ export interface Changes {
   complaints: string[];
   /** Taints of a broken kernel that are new. */
   taints: string[];
-  /** File descriptors, locked memory and references of power management, in words. */
+  /** File descriptors, locked memory and references to modules and functions, in words. */
   leftovers: string[];
 }
 
@@ -38,6 +39,7 @@ export class SystemWatch {
   readonly #taints = brokenTaints();
   readonly #footprint;
   readonly #power;
+  readonly #references;
 
   /**
    * Begins with the test.
@@ -60,6 +62,7 @@ export class SystemWatch {
     log()?.mark(`begin ${id} ${nonce}`);
     this.#footprint = footprint();
     this.#power = new IdlePower(functions);
+    this.#references = new HeldReferences(functions);
     previous = { id, provoked };
   }
 
@@ -69,12 +72,12 @@ export class SystemWatch {
     log()?.mark(`end ${this.#id} ${this.#nonce}`);
     const records = log()?.drain() ?? [];
     closeLeftovers(this.#footprint, after);
-    const awake = this.#power.awake();
+    const held = [...this.#power.awake(), ...this.#references.held()];
     return {
       kernelLog: records,
       complaints: [...this.#late, ...complaints(records, this.#provoked)],
       taints: brokenTaints().filter((name) => !this.#taints.includes(name)),
-      leftovers: [...leftovers(this.#footprint, after), ...awake],
+      leftovers: [...leftovers(this.#footprint, after), ...held],
     };
   }
 }

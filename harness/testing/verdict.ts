@@ -32,7 +32,7 @@ export function judge(
     return {
       kind: 'leak',
       message: `the test left something behind: ${leftovers[0]}`,
-      expected: 'file descriptors, locked memory and power references as before the test',
+      expected: 'file descriptors, locked memory and references as before the test',
       observed: leftovers.join('\n'),
     };
   }
