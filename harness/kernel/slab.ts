@@ -13,11 +13,11 @@ export function slabinfoReadable(): boolean {
 }
 
 /**
- * Objects in use in the caches from which kmalloc() takes, and in those of processes
- * (Documentation/filesystems/proc.rst, slabinfo). Root.
+ * Objects in use in the caches from which kmalloc() takes, memdup_user() with its kin, which may have caches of
+ * its own (CONFIG_SLAB_BUCKETS), and in those of processes (Documentation/filesystems/proc.rst, slabinfo). Root.
  */
 export function objectsInUse(): Map<string, number> {
-  const caches = /^(kmalloc-\S+|mm_struct|task_struct)\s+(\d+)/gm;
+  const caches = /^(kmalloc-\S+|memdup_user-\S+|mm_struct|task_struct)\s+(\d+)/gm;
   const lines = readFileSync(SLABINFO, 'utf8').matchAll(caches);
   return new Map([...lines].map(([, name, active]) => [name!, Number(active)]));
 }
