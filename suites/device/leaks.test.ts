@@ -1,13 +1,33 @@
 import {
+  ERRNO,
+  O_CLOEXEC,
+  O_RDWR,
   Program,
   SLABINFO,
+  VFIO_DEVICE_FEATURE,
+  VFIO_DEVICE_FEATURE_DMA_BUF,
+  VFIO_DEVICE_FEATURE_GET,
+  VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+  VFIO_DEVICE_GET_REGION_INFO,
   VFIO_DEVICE_IOEVENTFD,
+  VFIO_DEVICE_PCI_HOT_RESET,
   VFIO_GROUP_GET_DEVICE_FD,
+  dmaBufExport,
   enableDevice,
   expect,
   expectNoKernelLeak,
+  fds,
+  require,
   test,
+  vfio_device_feature,
+  vfio_device_feature_dma_buf,
   vfio_device_ioeventfd,
+  vfio_pci_hot_reset,
+  vfio_pci_hot_reset_info,
+  vfio_region_info,
+  type Ref,
+  type Requirement,
+  type TestContext,
 } from '../../harness/testing/index.ts';
 
 const ROUNDS = 1000;
@@ -82,3 +102,126 @@ test(
     expect(program.count(loop)).toBe(OPENS);
   },
 );
+
+/** A call on a device that is repeated, and what it has to answer. */
+interface Repeated {
+  name: string;
+  title: string;
+  covers: { toString(): string }[];
+  source: string;
+  device: string;
+  since?: string;
+  needed?(t: TestContext): Requirement;
+  /** Adds the calls of one round. */
+  add(program: Program, t: TestContext): Ref[];
+  answers: number[];
+}
+
+const CORE = 'drivers/vfio/pci/vfio_pci_core.c';
+const MSIX_BAR_OF_IGB = 3;
+/** Each call has an argument of its own, which the kernel may write to. */
+const CALL_ROUNDS = 120;
+
+/** One ioctl of the device in a program. */
+function addIoctl(program: Program, { device }: TestContext, request: number, bytes: Buffer): Ref {
+  return program.syscall('ioctl', device.fd, request, program.data(bytes));
+}
+
+/** VFIO_DEVICE_FEATURE_DMA_BUF of the memory of ivshmem. */
+function addExport(program: Program, t: TestContext, offset: bigint, length: bigint): Ref {
+  const ranges = Buffer.alloc(16);
+  ranges.writeBigUInt64LE(offset, 0);
+  ranges.writeBigUInt64LE(length, 8);
+  const data = [
+    vfio_device_feature_dma_buf.encode({
+      region_index: 2,
+      open_flags: O_RDWR | O_CLOEXEC,
+      flags: 0,
+      nr_ranges: 1,
+    }),
+    ranges,
+  ];
+  const flags = VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF;
+  const argsz = vfio_device_feature.size + data.reduce((sum, { length }) => sum + length, 0);
+  const header = vfio_device_feature.encode({ argsz, flags });
+  return addIoctl(program, t, VFIO_DEVICE_FEATURE.request, Buffer.concat([header, ...data]));
+}
+
+const CALLS: Repeated[] = [
+  {
+    name: 'region-info',
+    title: 'the region with the MSI-X table asked for, with room for its capability and without',
+    covers: [VFIO_DEVICE_GET_REGION_INFO],
+    source: 'drivers/vfio/vfio_main.c vfio_get_region_info()',
+    device: 'igb',
+    add: (program, t) =>
+      [vfio_region_info.size, 64].map((argsz) => {
+        const bytes = Buffer.alloc(64);
+        bytes.writeUInt32LE(argsz, 0);
+        bytes.writeUInt32LE(MSIX_BAR_OF_IGB, 8);
+        return addIoctl(program, t, VFIO_DEVICE_GET_REGION_INFO.request, bytes);
+      }),
+    answers: [0, 0],
+  },
+  {
+    name: 'hot-reset-info',
+    title: 'the functions of a hot reset asked for, with room for them and without',
+    covers: [VFIO_DEVICE_GET_PCI_HOT_RESET_INFO],
+    source: `${CORE} vfio_pci_ioctl_get_pci_hot_reset_info()`,
+    device: 'igb',
+    add: (program, t) =>
+      [vfio_pci_hot_reset_info.size, 64].map((argsz) => {
+        const bytes = Buffer.alloc(64);
+        bytes.writeUInt32LE(argsz, 0);
+        return addIoctl(program, t, VFIO_DEVICE_GET_PCI_HOT_RESET_INFO.request, bytes);
+      }),
+    answers: [-ERRNO.ENOSPC, 0],
+  },
+  {
+    name: 'hot-reset-refused',
+    title: 'a hot reset refused because what is shown is no group, or no fd',
+    covers: [VFIO_DEVICE_PCI_HOT_RESET.fails('EINVAL'), VFIO_DEVICE_PCI_HOT_RESET.fails('EBADF')],
+    source: `${CORE} vfio_pci_ioctl_pci_hot_reset_groups()`,
+    device: 'igb',
+    add: (program, t) =>
+      [t.device.fd, 9999].map((fd) => {
+        const shown = fds([fd]);
+        const argsz = vfio_pci_hot_reset.size + shown.length;
+        const header = vfio_pci_hot_reset.encode({ argsz, flags: 0, count: 1 });
+        const bytes = Buffer.concat([header, shown]);
+        return addIoctl(program, t, VFIO_DEVICE_PCI_HOT_RESET.request, bytes);
+      }),
+    answers: [-ERRNO.EINVAL, -ERRNO.EBADF],
+  },
+  {
+    name: 'dma-buf',
+    title: 'a dma-buf made and closed, and one refused because of its ranges',
+    covers: [VFIO_DEVICE_FEATURE.value('VFIO_DEVICE_FEATURE_DMA_BUF')],
+    source: 'drivers/vfio/pci/vfio_pci_dmabuf.c vfio_pci_core_feature_dma_buf()',
+    device: 'ivshmem',
+    since: '7.0',
+    needed: ({ device }) => dmaBufExport(device),
+    add: (program, t) => [
+      program.syscall('close', addExport(program, t, 0n, 4096n)),
+      addExport(program, t, 1n, 4096n),
+      addExport(program, t, 1n << 32n, 4096n),
+    ],
+    answers: [0, -ERRNO.EINVAL, -ERRNO.EINVAL],
+  },
+];
+
+for (const { name, title, covers, source, device, since, needed, add, answers } of CALLS) {
+  test(
+    `device.leak.call.${name}`,
+    `${title}, again and again, costs the kernel no memory in the end`,
+    { ...OPTIONS, covers, source, device, ...(since !== undefined && { since }) },
+    (context) => {
+      if (needed) require(needed(context));
+      const program = new Program();
+      const rounds = Array.from({ length: CALL_ROUNDS }, () => add(program, context));
+      expectNoKernelLeak(CALL_ROUNDS, () => program.run());
+      const seen = rounds.map((round) => round.map((ref) => program.result(ref)).join());
+      expect([...new Set(seen)]).toEqual([answers.join()]);
+    },
+  );
+}

@@ -5,7 +5,9 @@ import {
   PCI_CACHE_LINE_SIZE,
   PCI_COMMAND,
   PCI_COMMAND_INTX_DISABLE,
+  PCI_COMMAND_IO,
   PCI_COMMAND_MASTER,
+  PCI_COMMAND_MEMORY,
   PCI_INTERRUPT_LINE,
   expect,
   keepAwake,
@@ -157,5 +159,30 @@ test(
     const bits = PCI_COMMAND_INTX_DISABLE | PCI_COMMAND_MASTER;
     expect(hardware.read16(PCI_COMMAND) & bits).toBe(0);
     expect(again.config.read16(PCI_COMMAND) & bits).toBe(0);
+  },
+);
+
+test(
+  'device.config.open.decoding',
+  'a device is opened with the decoding on that its BARs need, whatever it had before, and keeps it closed',
+  {
+    source: `${CORE} vfio_pci_core_enable(): pci_enable_device()`,
+    devices: ['edu', 'e1000e', 'igb', 'nvme', 'bridge-child-a'],
+    needs: [OWN_MACHINE],
+  },
+  (context) => {
+    const { pci } = context;
+    const hardware = closedAwake(context);
+    const decoding = PCI_COMMAND_IO | PCI_COMMAND_MEMORY;
+    const needed = pci
+      .resources()
+      .slice(0, 6)
+      .reduce((bits, { flags }) => bits | (Number(flags >> 8n) & decoding), 0);
+    hardware.write16(PCI_COMMAND, hardware.read16(PCI_COMMAND) & ~decoding);
+    const again = context.openDevice(context.group);
+    expect(hardware.read16(PCI_COMMAND) & decoding).toBe(needed);
+    expect(again.config.read16(PCI_COMMAND) & decoding).toBe(needed);
+    again.close();
+    expect(hardware.read16(PCI_COMMAND) & decoding).toBe(needed);
   },
 );

@@ -2,11 +2,16 @@ import { readFileSync } from 'node:fs';
 import {
   FD_CLOEXEC,
   F_GETFD,
+  F_GETFL,
   MAP_SHARED,
+  O_ACCMODE,
   O_CLOEXEC,
+  O_RDONLY,
   O_RDWR,
   OWN_MACHINE,
+  PROT_NONE,
   PROT_READ,
+  PROT_WRITE,
   Program,
   VFIO_DEVICE_FEATURE,
   VFIO_DEVICE_FEATURE_DMA_BUF,
@@ -17,12 +22,15 @@ import {
   dmaBufExport,
   enableDevice,
   expect,
+  ioctl,
   require,
   setMemoryEnabled,
   startUnbinding,
   sys,
   test,
   tryExportDmaBuf,
+  vfio_device_feature,
+  vfio_device_feature_dma_buf,
   type Answer,
   type Device,
   type DmaBufExport,
@@ -34,6 +42,8 @@ const FILL = 'drivers/vfio/pci/vfio_pci_dmabuf.c vfio_pci_core_fill_phys_vec()';
 const COVERS = [VFIO_DEVICE_FEATURE.value('VFIO_DEVICE_FEATURE_DMA_BUF')];
 const PAGE = 4096n;
 const SHARED = 2;
+/** struct vfio_region_dma_range */
+const RANGE = 16;
 
 function tryExport(
   device: Device,
@@ -111,16 +121,19 @@ test(
   { covers: COVERS, source: DMABUF, since: '7.0', device: 'ivshmem' },
   ({ device, defer }) => {
     require(dmaBufExport(device));
-    for (const [openFlags, descriptor] of [
-      [O_RDWR | O_CLOEXEC, FD_CLOEXEC],
-      [O_RDWR, 0],
+    for (const [openFlags, descriptor, access] of [
+      [O_RDWR | O_CLOEXEC, FD_CLOEXEC, O_RDWR],
+      [O_RDWR, 0, O_RDWR],
+      [O_RDONLY, 0, O_RDONLY],
     ] as const) {
       const fd = tryExport(device, { ranges: [[0n, PAGE]], openFlags }).must();
       defer(() => sys.close(fd));
       const program = new Program();
       const flags = program.syscall('fcntl', fd, F_GETFD, 0);
+      const mode = program.syscall('fcntl', fd, F_GETFL, 0);
       program.run();
       expect(program.result(flags)).toBe(descriptor);
+      expect(program.result(mode) & O_ACCMODE).toBe(access);
     }
   },
 );
@@ -195,6 +208,49 @@ test(
     for (const region of absent) {
       expect(tryExport(device, { region, ranges }), `region ${region}`).toFailWith('ENODEV');
     }
+  },
+);
+
+test(
+  'device.dma-buf.bad-address',
+  'ranges that cannot be read to their end are answered with EFAULT',
+  {
+    covers: [...COVERS, VFIO_DEVICE_FEATURE.fails('EFAULT')],
+    source: `${DMABUF}: memdup_array_user()`,
+    since: '7.0',
+    device: 'ivshmem',
+  },
+  ({ device, memory }) => {
+    require(dmaBufExport(device));
+    const header = vfio_device_feature.size + vfio_device_feature_dma_buf.size;
+    const pages = memory({ size: 8192, kind: '4k' });
+    const at = 4096 - header - RANGE;
+    const ask = (count: number) => {
+      pages.write(
+        at,
+        Buffer.concat([
+          vfio_device_feature.encode({
+            argsz: header + count * RANGE,
+            flags: VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_DMA_BUF,
+          }),
+          vfio_device_feature_dma_buf.encode({
+            region_index: SHARED,
+            open_flags: O_RDWR | O_CLOEXEC,
+            flags: 0,
+            nr_ranges: count,
+          }),
+          Buffer.alloc(8),
+          Buffer.from([0, 0x10, 0, 0, 0, 0, 0, 0]),
+        ]),
+      );
+      return ioctl(device.fd, VFIO_DEVICE_FEATURE, pages.address + BigInt(at));
+    };
+    sys.mprotect(pages.address + PAGE, 4096, PROT_NONE);
+    expect(ask(2)).toFailWith('EFAULT');
+    const exported = ask(1);
+    expect(exported).toSucceed();
+    sys.close(exported.result);
+    sys.mprotect(pages.address + PAGE, 4096, PROT_READ | PROT_WRITE);
   },
 );
 

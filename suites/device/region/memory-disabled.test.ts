@@ -1,10 +1,13 @@
 import {
   Program,
   PCI_COMMAND,
+  PCI_COMMAND_MEMORY,
+  VFIO_REGION_INFO_FLAG_MMAP,
   enableDevice,
   expect,
   runParallel,
   scratchRegisters,
+  setCommand,
   setMemoryEnabled,
   test,
 } from '../../../harness/testing/index.ts';
@@ -95,6 +98,31 @@ test(
     setMemoryEnabled(second, false);
     expect(loads()).toEqual(mappings.map(() => 'EIO'));
     setMemoryEnabled(device, true);
+    expect(loads()).toEqual(mappings.map(() => null));
+  },
+);
+
+test(
+  'device.memory.disabled.each-bar',
+  'disabling memory takes away the mapping of whichever BAR',
+  {
+    covers: [],
+    source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_zap_bars()',
+    devices: ['ahci', 'virtio-net', 'vmxnet3', 'vga'],
+    fixes: CVE,
+  },
+  ({ device, map }) => {
+    setCommand(device, { set: PCI_COMMAND_MEMORY });
+    const mappings = [0, 1, 2, 3, 4, 5]
+      .map((index) => device.region(index))
+      .filter(({ info }) => info.flags & VFIO_REGION_INFO_FLAG_MMAP)
+      .map((region) => map(region, { size: 4096n }));
+    const loads = () => mappings.map((mapping) => mapping.tryLoad(32, 0).errno);
+    expect(mappings.length).toBeGreaterThan(0);
+    expect(loads()).toEqual(mappings.map(() => null));
+    setCommand(device, { clear: PCI_COMMAND_MEMORY });
+    expect(loads()).toEqual(mappings.map(() => 'EIO'));
+    setCommand(device, { set: PCI_COMMAND_MEMORY });
     expect(loads()).toEqual(mappings.map(() => null));
   },
 );

@@ -1,9 +1,11 @@
 import {
+  OWN_MACHINE,
   PCI_COMMAND,
   PCI_COMMAND_INTX_DISABLE,
   PCI_COMMAND_MASTER,
   PCI_COMMAND_MEMORY,
   VFIO_DEVICE_FLAGS_RESET,
+  bindTo,
   enableDevice,
   eventually,
   expect,
@@ -13,6 +15,7 @@ import {
   setResetMethods,
   test,
   tryHotReset,
+  unbind,
   type Device,
 } from '../../../harness/testing/index.ts';
 
@@ -89,6 +92,32 @@ test(
     expect(marked(second)).toBe(0x3333_4444);
     second.close();
     other.close();
+    const third = openDevice(group, pci.bdf);
+    expect(marked(third)).toBe(0);
+  },
+);
+
+test(
+  'device.close-reset.foreign-function',
+  'a function without the VFIO driver keeps a device from being reset with its bus',
+  {
+    covers: [],
+    source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_dev_set_resettable()',
+    device: 'igb-multi-0',
+    uses: ['igb-multi-1'],
+    needs: [OWN_MACHINE],
+  },
+  ({ group, pci, bound, openDevice, defer }) => {
+    const sibling = bound('igb-multi-1');
+    defer(setResetMethods(pci, []));
+    const first = openDevice(group, pci.bdf);
+    mark(first, 0x5555_6666);
+    unbind(sibling);
+    first.close();
+    const second = openDevice(group, pci.bdf);
+    expect(marked(second)).toBe(0x5555_6666);
+    bindTo(sibling, 'vfio-pci');
+    second.close();
     const third = openDevice(group, pci.bdf);
     expect(marked(third)).toBe(0);
   },

@@ -2,6 +2,7 @@ import {
   Group,
   Irqs,
   OWN_MACHINE,
+  O_RDWR,
   UNLOADABLE_VFIO_PCI,
   VFIO_DEVICE_SET_IRQS,
   VFIO_PCI_INTX_IRQ_INDEX,
@@ -13,6 +14,7 @@ import {
   expect,
   reloadVfioPci,
   switchOnForVfioPci,
+  sys,
   test,
   tryWriteAttribute,
   unbind,
@@ -201,6 +203,15 @@ test(
   },
 );
 
+/** What the VGA arbiter tells of its default device (Documentation/gpu/vgaarbiter.rst). */
+function vgaArbiter(): string {
+  const text = Buffer.alloc(256);
+  const arbiter = sys.open('/dev/vga_arbiter', O_RDWR);
+  expect(sys.read(arbiter, text)).toBeGreaterThan(0);
+  sys.close(arbiter);
+  return text.toString('latin1');
+}
+
 for (const disabled of [false, true]) {
   test(
     `group.parameters.${disabled ? 'disable-vga' : 'vga'}`,
@@ -218,6 +229,8 @@ for (const disabled of [false, true]) {
       const answer = device.tryGetRegionInfo(VFIO_PCI_VGA_REGION_INDEX);
       if (disabled) expect(answer).toFailWith('EINVAL');
       else expect(device.regionInfo(VFIO_PCI_VGA_REGION_INDEX).size).toBe(0xc0000n);
+      // On a root bus no bridge keeps the legacy addresses from it.
+      expect(vgaArbiter()).toContain(`PCI:${context.pci.bdf},decodes=io+mem,`);
     },
   );
 }

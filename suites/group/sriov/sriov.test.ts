@@ -37,6 +37,23 @@ test(
 );
 
 test(
+  'group.sriov.switched-off',
+  'VFs cannot be taken away while enable_sriov is switched off, and can be when it is on again',
+  { source: CONFIGURE[0]!, ...NEEDS },
+  (context) => {
+    const pf = allowVirtualFunctions(context);
+    expect(trySetVfs(pf, 1)).toSucceed();
+    const switchOn = setModuleParameter('vfio_pci', 'enable_sriov', 'N');
+    context.defer(switchOn);
+    expect(trySetVfs(pf, 0)).toFailWith('ENOENT');
+    expect(virtualFunctions(pf)).toHaveLength(1);
+    switchOn();
+    expect(trySetVfs(pf, 0)).toSucceed();
+    expect(virtualFunctions(pf)).toEqual([]);
+  },
+);
+
+test(
   'group.sriov.enable',
   'with enable_sriov a PF gets as many VFs as asked for, each for a driver of its own',
   { source: CONFIGURE, peer: ['L11'], ...NEEDS },

@@ -246,3 +246,39 @@ test(
     expect(tryOpen(vfs[0]!, TOKEN)).toFailWith('EACCES');
   },
 );
+
+test(
+  'group.vf-token.own-pf',
+  'of two PFs with VFs each has a token of its own, which opens its own VFs only',
+  {
+    covers: [VFIO_GROUP_GET_DEVICE_FD.fails('EACCES')],
+    ...NEEDS,
+    source: [...SOURCE, 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_vf_init()'],
+    uses: ['igb-multi-0'],
+  },
+  (context) => {
+    const { pci, bound, defer, openFreshGroup, emptyContainer } = context;
+    const container = emptyContainer();
+    const pairs = [pci, bound('igb-multi-0')].map((pf, index) => {
+      bindAnew(pf, 'vfio-pci');
+      const [vf] = makeVirtualFunctions({ pci: pf, defer }) as [PciFunction];
+      bindTo(vf, 'vfio-pci');
+      const groups = [pf, vf].map((one) => openFreshGroup(one.group!));
+      for (const group of groups) group.setContainer(container);
+      return { pf, vf, groups, token: [TOKEN, OTHER][index]! };
+    });
+    container.setIommu(VFIO_TYPE1v2_IOMMU);
+    for (const { pf, groups, token } of pairs) {
+      context.openDevice(groups[0]!, `${pf.bdf} vf_token=${token}`).close();
+    }
+    for (const { vf, groups, token } of pairs) {
+      const wrong = groups[1]!.tryGetDevice(
+        `${vf.bdf} vf_token=${token === TOKEN ? OTHER : TOKEN}`,
+      );
+      // An open VF would keep the test from ever taking it away again.
+      wrong.value?.close();
+      expect(wrong).toFailWith('EACCES');
+      context.openDevice(groups[1]!, `${vf.bdf} vf_token=${token}`).close();
+    }
+  },
+);
