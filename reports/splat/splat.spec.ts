@@ -1,10 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
+import { complaints } from '../../harness/kernel/log-patterns.ts';
 import { normalise, stripPrefix } from './normalise.ts';
 import { splatsOf } from './title.ts';
 
-/** What a small module made a Linux 7.3.4 in QEMU say: dmesg, complete from the first to the last splat. */
+/** What a small module made Linux 7.3.4 in QEMU say, complete from the first to the last splat. */
 const golden = (name: string): string[] =>
   readFileSync(join(import.meta.dirname, 'samples', `${name}.log`), 'utf8').split('\n');
 
@@ -30,6 +31,52 @@ describe('splats of a real kernel', () => {
       'WARNING in do_one_initcall',
       'RCU stall in golden_provoke',
     ]);
+  });
+
+  it('finds what KASAN and UBSAN report', () => {
+    expect(titles(golden('linux-7.3-kasan-ubsan'))).toEqual([
+      'KASAN: slab-use-after-free in golden_use_after_free',
+      'KASAN: slab-out-of-bounds in golden_out_of_bounds',
+      'KASAN: double-free in golden_init',
+      'UBSAN: shift-out-of-bounds in drivers/misc/golden_splats.c',
+      'UBSAN: array-index-out-of-bounds in drivers/misc/golden_splats.c',
+    ]);
+  });
+
+  it('finds what lockdep reports, of locks and of RCU', () => {
+    expect(titles(golden('linux-7.3-locking'))).toEqual([
+      'lockdep: possible circular locking dependency detected in golden_ba',
+      'lockdep: possible recursive locking detected in golden_recursive',
+      'lockdep: bad unlock balance detected in golden_init',
+      'lockdep: inconsistent lock state in golden_inconsistent',
+      'suspicious RCU usage at drivers/misc/golden_splats.c',
+      'sleeping function called from invalid context in golden_atomic_sleep',
+    ]);
+  });
+
+  it('finds a broken list and a timer that is freed while it runs', () => {
+    expect(titles(golden('linux-7.3-lists-timers'))).toEqual([
+      'list_del corruption, N->next is LIST_POISON1 (N) in golden_list',
+      'ODEBUG: free active (active state 0) object: N object type: timer_list hint: golden_timer in golden_init',
+    ]);
+  });
+
+  it('finds a processor and tasks that do not go on, each time they are reported', () => {
+    expect(titles(golden('linux-7.3-lockups'))).toEqual([
+      ...Array.from({ length: 2 }, () => 'soft lockup in golden_soft_lockup'),
+      ...Array.from({ length: 3 }, () => [
+        'hung task in golden_init',
+        'hung task in golden_hang',
+      ]).flat(),
+    ]);
+  });
+
+  it('fails a test by each of them', () => {
+    for (const name of ['kasan-ubsan', 'locking', 'lists-timers', 'lockups']) {
+      for (const { lines, title } of splatsOf(golden(`linux-7.3-${name}`))) {
+        expect(complaints(lines, []), title).not.toEqual([]);
+      }
+    }
   });
 
   it('keeps each splat whole and apart', () => {

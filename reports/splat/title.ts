@@ -12,7 +12,7 @@ export function splatsOf(log: readonly string[]): Splat[] {
 
 /** Functions that only carry the news, or are where everybody waits. */
 const CARRIERS =
-  /^(?:_*schedule|schedule_|io_schedule|_*mutex_|_*ww_mutex|_*rt_mutex|rwsem_|down_|_*down\b|_*wait_for_|wait_|_*refcount_|_*list_|kasan_|_*asan_|check_|_*warn|report_bug|handle_bug|exc_|asm_|panic|_*die|oops_|page_fault|bad_area|_*might_|lock_|_*lock_|validate_chain|print_|dump_|show_|_*kfree|_*_?kmalloc|kmem_|_*slab_|rcu_|native_|sched_|_*raw_spin|queued_spin|memcpy|memset|_*preempt)/;
+  /^(?:_*schedule|schedule_|io_schedule|m?sleep|usleep_|_*mutex_|_*ww_mutex|_*rt_mutex|rwsem_|down_|_*down\b|_*wait_for_|wait_|_*refcount_|_*list_|kasan_|_*asan_|check_|debug_|_*warn|report_bug|handle_bug|exc_|asm_|panic|_*die|oops_|page_fault|bad_area|_*might_|lock_|_*lock_|validate_chain|print_|dump_|show_|_*kfree|_*_?kmalloc|kmem_|_*slab_|rcu_|native_|sched_|_*raw_spin|queued_spin|memcpy|memset|_*preempt)/;
 
 /** The function a splat is about: where the CPU was, or the first that does more than wait or report. */
 export function culprit(lines: readonly string[]): string | undefined {
@@ -40,7 +40,7 @@ function titleOf(block: SplatBlock): string {
     case 'lockdep': {
       const lock = lines.map((line) => /, at: ([\w.]+)\+0x/.exec(line)?.[1]).find(Boolean);
       const what = normalise(
-        headline.replace(/^.*?(?:WARNING|INFO|BUG): /, '').replace(/^=*\[? ?| ?\]?=*$/g, ''),
+        headline.replace(/^.*?(?:WARNING|INFO|BUG): /, '').replace(/^=*\[? ?| ?\]?=*$|!$/g, ''),
       );
       return `lockdep: ${what}${lock ? ` in ${normalise(lock)}` : inside}`;
     }
