@@ -27,3 +27,16 @@ export function allocatedMessages(pci: { path: string }): number {
   const directory = join(pci.path, 'msi_irqs');
   return existsSync(directory) ? readdirSync(directory).length : 0;
 }
+
+/** The interrupt that no handler took for its own last: how many in a row, and when (/proc/irq/N/spurious). */
+export function lastUnhandled(irq: number): string {
+  const text = readFileSync(`/proc/irq/${irq}/spurious`, 'utf8');
+  return text.slice(text.indexOf('unhandled'));
+}
+
+/** The number by which Linux knows the line of a function, or its only message. */
+export function irqNumber(pci: { path: string }): number {
+  const directory = join(pci.path, 'msi_irqs');
+  const [message] = existsSync(directory) ? readdirSync(directory) : [];
+  return Number(message ?? readFileSync(join(pci.path, 'irq'), 'utf8'));
+}

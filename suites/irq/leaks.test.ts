@@ -1,6 +1,7 @@
 import {
   Irqs,
   IRQ_ACTIONS,
+  OWN_MACHINE,
   Program,
   SLABINFO,
   VFIO_DEVICE_SET_IRQS,
@@ -13,6 +14,8 @@ import {
   expect,
   expectNoKernelLeak,
   fds,
+  functionInRole,
+  switchOnForVfioPci,
   test,
   vfio_irq_set,
   type Device,
@@ -43,6 +46,9 @@ interface Row {
   round(signal: Eventfd): Step[];
   /** Whether the last step of a round is refused. */
   isRefused?: boolean;
+  /** Instead of the igb, with another that it uses. */
+  device?: string;
+  uses?: string[];
 }
 
 const { intx, msix, err, req } = {
@@ -62,6 +68,20 @@ const ROWS: Row[] = [
     title: 'INTx enabled and disabled',
     source: [`${INTRS} vfio_intx_enable()`, `${INTRS} vfio_intx_disable()`],
     round: ({ fd }) => [{ index: intx, fds: [fd] }, { index: intx }],
+  },
+  {
+    name: 'intx-busy',
+    title: 'INTx refused because its line is taken',
+    source: `${INTRS} vfio_intx_enable()`,
+    device: 'edu-pair-a',
+    uses: ['edu-pair-b'],
+    prepare: (t) => {
+      const pair = ['edu-pair-a', 'edu-pair-b'].map((role) => functionInRole(role)!);
+      t.defer(switchOnForVfioPci('nointxmask', pair));
+      new Irqs(t.openRole('edu-pair-b').device, intx).enable([t.eventfd()]);
+    },
+    round: ({ fd }) => [{ index: intx, fds: [fd] }],
+    isRefused: true,
   },
   {
     name: 'unmask-eventfd',
@@ -147,15 +167,25 @@ function add(program: Program, device: Device, step: Step) {
   return program.syscall('ioctl', device.fd, VFIO_DEVICE_SET_IRQS.request, argument);
 }
 
-for (const { name, title, source, prepare, round, isRefused = false } of ROWS) {
+for (const {
+  name,
+  title,
+  source,
+  prepare,
+  round,
+  isRefused = false,
+  device = 'igb',
+  uses,
+} of ROWS) {
   test(
     `irq.leak.${name}`,
     `${title}, again and again, costs the kernel no memory in the end`,
     {
       covers: [VFIO_DEVICE_SET_IRQS],
       source,
-      device: 'igb',
-      needs: [SLABINFO],
+      device,
+      needs: [SLABINFO, ...(uses ? [OWN_MACHINE] : [])],
+      ...(uses && { uses }),
       timeoutMs: 180_000,
     },
     (t) => {

@@ -195,6 +195,30 @@ test(
 );
 
 test(
+  'irq.lifetime.exhausted',
+  'an eventfd for more vectors than the processors have is let go of by each that was tried',
+  {
+    covers: [VFIO_DEVICE_SET_IRQS.fails('ENOSPC')],
+    source: `${INTRS} vfio_msi_set_vector_signal()`,
+    device: 'many-vectors',
+  },
+  (t) => {
+    const msix = new Irqs(t.device, VFIO_PCI_MSIX_IRQ_INDEX);
+    const { count } = t.device.irqInfo(VFIO_PCI_MSIX_IRQ_INDEX);
+    const eventfd = new Eventfd();
+    t.defer(() => eventfd.close());
+    const { id } = eventfd;
+    const answer = msix.tryEventfds(Array.from({ length: count }, () => eventfd));
+    // A machine with many processors has enough of them.
+    if (answer.result === 0) msix.disable();
+    else expect(answer).toFailWith('ENOSPC');
+    expect(numberIsFree(id)).toBe(false);
+    eventfd.close();
+    expect(numberComesBack(id)).toBe(true);
+  },
+);
+
+test(
   'irq.lifetime.line-busy',
   'an INTx eventfd whose enable fails because the line is taken is let go of',
   {

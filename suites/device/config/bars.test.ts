@@ -202,6 +202,10 @@ test(
     expect(view.read32(PCI_ROM_ADDRESS)).toBe(0);
     view.write32(PCI_ROM_ADDRESS, 0xffff_ffff);
     expect(view.read32(PCI_ROM_ADDRESS)).toBe(0);
+    for (let byte = 0; byte < 4; byte++) {
+      view.write8(PCI_ROM_ADDRESS + byte, 0xff);
+      expect(view.read8(PCI_ROM_ADDRESS + byte)).toBe(0);
+    }
     expect(hardware.read32(PCI_ROM_ADDRESS)).toBe(0);
   },
 );

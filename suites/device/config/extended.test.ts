@@ -1,4 +1,5 @@
 import {
+  EXTENDED_PERMISSIONS,
   OWN_MACHINE,
   PCI_CFG_SPACE_SIZE,
   RawConfig,
@@ -17,6 +18,7 @@ const INIT = `${CONFIG} vfio_ecap_init()`;
 const OPTIONS = { device: 'xhci-msi', needs: [OWN_MACHINE] };
 
 const FIRST = PCI_CFG_SPACE_SIZE;
+const ERR = 0x01;
 const DSN = 0x03;
 const PWR = 0x04;
 const VNDR = 0x0b;
@@ -122,6 +124,27 @@ test(
   },
 );
 
+test(
+  'device.config.extended.error-reporting',
+  'of error reporting the bits of known errors can be written, and nothing else up to its end',
+  { source: `${CONFIG} init_pci_ext_cap_err_perm()`, ...OPTIONS },
+  (t) => {
+    const REST = 8;
+    const { length, registers } = EXTENDED_PERMISSIONS.find(({ id }) => id === ERR)!;
+    const size = length! + REST;
+    const { view, hardware } = openWith(t, [{ at: FIRST, id: ERR, body: body(size - 4) }]);
+    const writable = Buffer.alloc(size).fill(0xff, length);
+    for (const register of registers) writable.writeUInt32LE(register.writable, register.offset);
+    for (const fill of [0xff, 0x00, 0xa5]) {
+      const before = hardware.read(FIRST, size);
+      view.write(FIRST, Buffer.alloc(size, fill));
+      const wanted = before.map((byte, at) => (byte & ~writable[at]!) | (fill & writable[at]!));
+      expect(hardware.read(FIRST, size), `0x${fill.toString(16)}`).toEqual(wanted);
+      expect(view.read(FIRST, size)).toEqual(wanted);
+    }
+  },
+);
+
 for (const [name, id] of [
   ['vendor', VNDR],
   ['dvsec', DVSEC],
@@ -210,6 +233,52 @@ for (const id of UNKNOWN) {
     },
   );
 }
+
+test(
+  'device.config.extended.unknown.each',
+  'every extended capability of today that VFIO does not know is taken out of the list',
+  { source: [INIT, LENGTH], ...OPTIONS, since: '6.2' },
+  (t) => {
+    // pci_regs.h of Linux 7.3: PCI_EXT_CAP_ID_PL_64GT.
+    const LAST_ID = 0x31;
+    const known = new Set(EXTENDED_PERMISSIONS.map(({ id }) => id));
+    const ids = Array.from({ length: LAST_ID }, (_, index) => index + 1);
+    const unknown = ids.filter((id) => !known.has(id));
+    const { view } = openWith(t, [
+      { at: FIRST, id: DSN, body: body(8) },
+      ...unknown.map((id, index) => ({ at: 0x140 + 0x20 * index, id, body: body(12) })),
+      { at: 0xf00, id: LTR, body: body(4) },
+    ]);
+    expect(listOf(view)).toEqual([
+      { at: FIRST, id: DSN },
+      { at: 0xf00, id: LTR },
+    ]);
+  },
+);
+
+test(
+  'device.config.extended.unknown.behind-each',
+  'an extended capability that VFIO does not know is taken out behind each one that it knows',
+  { source: [INIT, `${CONFIG} ecap_perms[]`], ...OPTIONS, since: '6.2' },
+  (t) => {
+    // Vendor-specific ones say how long they are; all others count nothing.
+    const VENDOR_BODY = Buffer.alloc(28).fill(0x02, 3, 4);
+    const bodyOf = (id: number) => (id === VNDR || id === DVSEC ? VENDOR_BODY : Buffer.alloc(60));
+    const known = EXTENDED_PERMISSIONS.map(({ id }, index) => ({ at: FIRST + 0x80 * index, id }));
+    const { view } = openWith(
+      t,
+      known.flatMap(({ at, id }) => [
+        { at, id, body: bodyOf(id) },
+        { at: at + 0x40, id: PASID },
+      ]),
+    );
+    expect(listOf(view)).toEqual(known);
+    for (const { at } of known) {
+      const header = view.read32(at);
+      expect([view.read16(at + 2), view.read8(at + 3)]).toEqual([header >>> 16, header >>> 24]);
+    }
+  },
+);
 
 test(
   'device.config.extended.none-known',

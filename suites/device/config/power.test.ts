@@ -14,6 +14,8 @@ import {
   PCI_PM_PMC,
   enableDevice,
   expect,
+  keepAwake,
+  setResetMethods,
   test,
   type TestContext,
 } from '../../../harness/testing/index.ts';
@@ -200,6 +202,30 @@ test(
     view.write16(control, first & ~PME);
     expect(hardware.read16(control), 'what the kernel set stays set').toBe(enabled);
     hardware.write16(control, first);
+  },
+);
+
+test(
+  'device.config.pm.no-pme.at-open',
+  'PME that the kernel enabled before the device was opened stays enabled, unseen by the user',
+  {
+    source: `${CONFIG} vfio_update_pm_vconfig_bytes()`,
+    devices: ['e1000e', 'igb'],
+    needs: [OWN_MACHINE],
+  },
+  (context) => {
+    const { device, pci, defer, openDevice, group } = context;
+    const { hardware, control } = open(context);
+    device.close();
+    defer(keepAwake(pci));
+    // A reset at the open would disable PME.
+    defer(setResetMethods(pci, []));
+    const first = hardware.read16(control);
+    defer(() => hardware.write16(control, first));
+    hardware.write16(control, first | PCI_PM_CTRL_PME_ENABLE);
+    const { config } = openDevice(group);
+    expect(hardware.read16(control) & PCI_PM_CTRL_PME_ENABLE).toBe(PCI_PM_CTRL_PME_ENABLE);
+    expect(config.read16(control) & PCI_PM_CTRL_PME_ENABLE).toBe(0);
   },
 );
 

@@ -152,6 +152,7 @@ for (const { name, source, devices, since } of ROWS) {
           const { start, length } = part;
           const raw = part.access === 'raw';
           const keep = sliceOf(part, triggers);
+          const real = not(sliceOf(part, model.virtual));
           const released = raw
             ? Buffer.alloc(length, 0xff)
             : and(sliceOf(part, model.writable), not(sliceOf(part, model.virtual)));
@@ -170,8 +171,11 @@ for (const { name, source, devices, since } of ROWS) {
                 hardware.write(start, before);
                 view.write(start + at, throughVfio.subarray(at, at + width));
                 const got = hardware.read(start, length);
+                const shownThen = view.read(start, length);
                 hardware.write(start, before);
-                expect(got, `${width} bytes of 0x${pattern.toString(16)} at ${at}`).toEqual(wanted);
+                const what = `${width} bytes of 0x${pattern.toString(16)} at ${at}`;
+                expect(got, what).toEqual(wanted);
+                expect(and(real, shownThen), `shown after ${what}`).toEqual(and(real, wanted));
               }
             }
           }

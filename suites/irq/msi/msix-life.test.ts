@@ -10,10 +10,12 @@ import {
   VFIO_DEVICE_SET_IRQS,
   VFIO_PCI_MSIX_IRQ_INDEX,
   allocatedMessages,
+  enableDevice,
   expect,
   interruptHandlers,
   msixTable,
   setCommand,
+  setMemoryEnabled,
   test,
   vectorDriver,
   type TestContext,
@@ -21,6 +23,8 @@ import {
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
 const RAISING = ['igb', 'igb-multi-1'];
+/** Of a vector's entry in the table. */
+const VECTOR_CONTROL = 12;
 
 /** The device's vector table, and its control register as the device has it. */
 function table({ device, pci }: TestContext) {
@@ -177,6 +181,78 @@ test(
     msix.enable(signals);
     expect(memory(), 'and stays on where it was on').toBe(PCI_COMMAND_MEMORY);
     driver.acknowledge();
+    driver.raise(1);
+    expect(signals[1]!.soon()).toBe(1);
+  },
+);
+
+test(
+  'irq.msix.memory-disabled.table',
+  'what is done to vectors while memory decoding is off reaches the vector table as it does while it is on',
+  {
+    covers: [VFIO_DEVICE_SET_IRQS],
+    source: [
+      'drivers/vfio/pci/vfio_pci_core.c vfio_pci_memory_lock_and_enable()',
+      `${INTRS} vfio_msi_enable(), vfio_msi_alloc_irq(), vfio_msi_set_vector_signal(), vfio_msi_disable()`,
+    ],
+    devices: ['igb', 'e1000e'],
+    fixes: ['CVE-2020-12888', 'abafbc551fdd'],
+    since: '6.5',
+  },
+  (t) => {
+    enableDevice(t.device);
+    const { bar, offset, size } = table(t);
+    const mapping = t.map(t.device.region(bar));
+    const controls = Array.from(
+      { length: size / MSIX_ENTRY_SIZE },
+      (_, vector) => offset + vector * MSIX_ENTRY_SIZE + VECTOR_CONTROL,
+    );
+    const signals = Array.from({ length: 3 }, () => t.eventfd());
+    const msix = new Irqs(t.device, VFIO_PCI_MSIX_IRQ_INDEX);
+    const steps = {
+      enable: () => msix.enable(signals.slice(0, 2)),
+      add: () => msix.enable([signals[2]!], 2),
+      remove: () => msix.enable([null], 1),
+      'set again': () => msix.enable([signals[1]!], 1),
+      disable: () => msix.disable(),
+    };
+    const outcomes = (around: (step: () => void) => void) => {
+      for (const control of controls) mapping.store32(control, 0);
+      return Object.entries(steps).map(([name, step]) => {
+        around(step);
+        return [name, controls.map((control) => mapping.load32(control))];
+      });
+    };
+    const usual = outcomes((step) => step());
+    const meanwhileOff = outcomes((step) => {
+      setMemoryEnabled(t.device, false);
+      step();
+      setMemoryEnabled(t.device, true);
+    });
+    expect(meanwhileOff).toEqual(usual);
+  },
+);
+
+test(
+  'irq.msix.table-refreshed.removed',
+  'setting a vector that was taken out writes its table entry anew as well',
+  {
+    covers: [VFIO_DEVICE_SET_IRQS],
+    source: `${INTRS} vfio_msi_set_vector_signal()`,
+    devices: RAISING,
+    fixes: ['b8f02af096b1'],
+  },
+  (t) => {
+    const driver = vectorDriver(t);
+    const msix = new Irqs(t.device, VFIO_PCI_MSIX_IRQ_INDEX);
+    const signals = [t.eventfd(), t.eventfd()];
+    msix.enable(signals);
+    const { bar, offset } = table(t);
+    const mapping = t.map(t.device.region(bar));
+    msix.enable([null], 1);
+    // As after a reset behind the kernel's back.
+    for (const field of [0, 4, 8]) mapping.store32(offset + MSIX_ENTRY_SIZE + field, 0);
+    msix.enable([signals[1]!], 1);
     driver.raise(1);
     expect(signals[1]!.soon()).toBe(1);
   },

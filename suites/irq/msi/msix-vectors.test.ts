@@ -176,6 +176,30 @@ test(
 );
 
 test(
+  'irq.msix.same-eventfd-again',
+  'a vector lets go of the bypass of its eventfd, which can then be registered again',
+  {
+    covers: [VFIO_DEVICE_SET_IRQS],
+    source: `${INTRS} vfio_msi_set_vector_signal(): irq_bypass_unregister_producer()`,
+    devices: MANY,
+  },
+  (t) => {
+    const log = t.kernelLog();
+    const { msix } = vectors(t);
+    const signal = t.eventfd();
+    msix.enable([signal]);
+    msix.enable([signal]);
+    msix.enable([null]);
+    msix.enable([signal]);
+    msix.disable();
+    msix.enable([signal]);
+    msix.disable();
+    // The kernel says so of an eventfd that is registered already.
+    expect(log.drain().filter((record) => record.includes('irq bypass producer'))).toEqual([]);
+  },
+);
+
+test(
   'irq.msix.remove-one',
   'fd -1 takes one vector out, and its eventfd can be set again',
   {
