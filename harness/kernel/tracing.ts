@@ -35,3 +35,27 @@ export function addToFilter(pattern: string): boolean {
     return false;
   }
 }
+
+/** Whether calls of all these functions can be traced (CONFIG_FUNCTION_TRACER), by this user. */
+export function canTraceFunctions(names: readonly string[]): boolean {
+  try {
+    const all = readFileSync(`${TRACING}/available_filter_functions`, 'utf8').split('\n');
+    return names.every((name) => all.includes(name));
+  } catch {
+    return false;
+  }
+}
+
+/** The calls of kernel functions of these names while `body` runs, by whomever, in order. */
+export function traceFunctions(names: readonly string[], body: () => void): string[] {
+  return inTracingInstance(() => {
+    writeTracing('set_ftrace_filter', '');
+    for (const name of names) addToFilter(name);
+    writeTracing('current_tracer', 'function');
+    body();
+    writeTracing('tracing_on', '0');
+    const lines = readTracing('trace').matchAll(/: ([\w.]+) <-/g);
+    writeTracing('current_tracer', 'nop');
+    return [...lines].map(([, name]) => name!);
+  });
+}

@@ -12,6 +12,8 @@ export * from '../devices/nvme.ts';
 export * from '../devices/scratch-registers.ts';
 export type * from '../devices/test-device.ts';
 export * from '../devices/interrupt-devices.ts';
+export * from '../kernel/dma-heap.ts';
+export { traceFunctions } from '../kernel/tracing.ts';
 export * from '../kernel/fault-injection.ts';
 export * from '../kernel/compat-ioctl.ts';
 export * from '../kernel/interrupts.ts';

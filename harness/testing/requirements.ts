@@ -1,7 +1,9 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_PROBE } from '../abi/vfio.ts';
+import { hasDmaHeap } from '../kernel/dma-heap.ts';
 import { canFailAllocations } from '../kernel/fault-injection.ts';
 import { canTraceIommu } from '../kernel/iommu-trace.ts';
+import { canTraceFunctions } from '../kernel/tracing.ts';
 import { pinnableBytes } from '../kernel/memory-accounting.ts';
 import { isUnloadable, moduleAvailable } from '../kernel/modules.ts';
 import { tellsPageFlags } from '../kernel/page-flags.ts';
@@ -130,6 +132,21 @@ export function dmaBufExport(device: Device): Requirement {
         : 'the kernel exports no BAR as dma-buf (CONFIG_VFIO_PCI_DMABUF)',
   };
 }
+
+/** Functions of the kernel whose calls can be traced, for root: CONFIG_FUNCTION_TRACER. */
+export function tracedFunctions(...names: string[]): Requirement {
+  return {
+    name: `calls of ${names.join(', ')}`,
+    missing: () =>
+      canTraceFunctions(names) ? null : `calls of ${names.join(', ')} cannot be traced`,
+  };
+}
+
+/** Memory of dma-bufs, for root: CONFIG_DMABUF_HEAPS_SYSTEM. */
+export const DMA_HEAP: Requirement = {
+  name: 'the system DMA heap',
+  missing: () => (hasDmaHeap() ? null : 'there is no /dev/dma_heap/system'),
+};
 
 /** The flags of page frames, for root: CONFIG_PROC_PAGE_MONITOR. */
 export const PAGE_FLAGS: Requirement = {

@@ -198,3 +198,37 @@ test(
     expect(container.unmapDma({ iova: BASE, size: bar.size })).toBe(bar.size);
   },
 );
+
+test(
+  'container.device-memory.inside-huge-page',
+  'a mapping that begins inside a huge page of a BAR ends with it: what lies behind is memory',
+  { covers, source: PIN, device: 'nvme', uses, since: '7.3' },
+  (context) => {
+    const HUGE = 0x20_0000n;
+    const { container, defer, memory } = context;
+    const probe = dmaProbe(context);
+    const { device, region } = deviceMemory(context);
+    const area = reserveAddresses(HUGE + P, HUGE);
+    defer(() => area.release());
+    const file = memory({ size: PAGE, kind: 'memfd' });
+    const prot = PROT_READ | PROT_WRITE;
+    const flags = MAP_SHARED | MAP_FIXED;
+    const { offset } = region.info;
+    const behind = area.address + HUGE;
+    expect(sys.mmap(area.address, HUGE, prot, flags, device.fd, offset)).toBe(area.address);
+    expect(sys.mmap(behind, PAGE, prot, flags, file.fd, 0)).toBe(behind);
+    const before = mappingState(container);
+    const size = HUGE / 2n + P;
+    container.mapDma({ iova: BASE, vaddr: area.address + HUGE / 2n, size });
+    const { VmLck, VmPin } = mappingState(container);
+    expect(VmLck + VmPin - before.VmLck - before.VmPin).toBe(4);
+    file.fill(1);
+    expect(probe.finds(1, BASE + HUGE / 2n)).toBe(true);
+    expect(sys.store(64, behind - P, 0n)).toBe(0);
+    probe.write(2, BASE + HUGE / 2n - P, BASE + HUGE / 2n);
+    expect(file.verify(2, 0, DmaProbe.SIZE)).toBe(-1);
+    expect(sys.load(64, behind - P).value).not.toBe(0n);
+    expect(container.unmapDma({ iova: BASE, size })).toBe(size);
+    expect(mappingState(container)).toEqual(before);
+  },
+);

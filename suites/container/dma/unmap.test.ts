@@ -1,4 +1,7 @@
 import {
+  INTEL_IOMMU,
+  traceFunctions,
+  tracedFunctions,
   DMA_ROLES,
   DmaProbe,
   IOMMU_FAULT,
@@ -234,3 +237,33 @@ for (const pages of [511, 512, 513, 1100]) {
     },
   );
 }
+
+/** What flushes the IOTLB, and what gives back the pages of an unmap. */
+const FLUSH = 'intel_iommu_tlb_sync';
+const UNPIN = 'unpin_user_page_range_dirty_lock';
+
+test(
+  'container.dma-unmap.flushed-first',
+  'pages are given back only when the IOMMU has forgotten them, however many pieces they are in',
+  {
+    covers,
+    source: 'drivers/vfio/vfio_iommu_type1.c vfio_sync_unpin()',
+    device: 'edu',
+    needs: [tracedFunctions(FLUSH, UNPIN), INTEL_IOMMU],
+    since: '7.3',
+  },
+  (context) => {
+    const { container } = context;
+    const PAGES = 600;
+    const ram = scatteredMemory(context, PAGES);
+    container.mapDma({ iova: BASE, vaddr: ram.address, size: BigInt(ram.size) });
+    const calls = traceFunctions([FLUSH, UNPIN], () => {
+      expect(container.unmapDma({ iova: BASE, size: BigInt(ram.size) })).toBe(BigInt(ram.size));
+    });
+    const flushes = calls.flatMap((name, index) => (name === FLUSH ? [index] : []));
+    const unpinned = calls.lastIndexOf(UNPIN);
+    expect(unpinned).toBeGreaterThan(0);
+    expect(flushes[0]).toBe(0);
+    expect(flushes.every((index) => index < unpinned)).toBe(true);
+  },
+);

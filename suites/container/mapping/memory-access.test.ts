@@ -1,4 +1,6 @@
 import {
+  DMA_HEAP,
+  heapMemory,
   hugePages,
   MAP_FIXED,
   MAP_SHARED,
@@ -67,6 +69,24 @@ test(
     for (const flags of [READ, WRITE, READ | WRITE]) {
       const map = { iova: IOVA, vaddr: none.address, size: PAGE, flags };
       expect(container.tryMapDma(map)).toFailWith('EFAULT');
+    }
+    expect(mappingState(container)).toEqual(before);
+  },
+);
+
+test(
+  'container.map-dma.vaddr.unpinnable',
+  'memory of the kernel that is mapped like that of a device, and could not be kept, cannot be mapped for DMA',
+  { covers: [VFIO_IOMMU_MAP_DMA.fails('EFAULT')], source: PIN, since: '7.3', needs: [DMA_HEAP] },
+  ({ container, defer }) => {
+    const heap = heapMemory(4 * 4096);
+    defer(() => heap.release());
+    expect(sys.store(64, heap.address + PAGE, 1n)).toBe(0);
+    const before = mappingState(container);
+    for (const size of [PAGE, 4n * PAGE]) {
+      const map = { iova: IOVA, vaddr: heap.address, size };
+      expect(container.tryMapDma(map)).toFailWith('EFAULT');
+      expect(container.tryMapDma({ ...map, flags: READ })).toFailWith('EFAULT');
     }
     expect(mappingState(container)).toEqual(before);
   },

@@ -60,38 +60,55 @@ for (const { name, flags, words } of [
   );
 }
 
-test(
-  'container.page-dirty.beside-device-memory',
-  'memory that was mapped together with device memory is taken as changed too when it is unmapped',
-  { ...options, source: PUT, device: 'edu', uses: ['ivshmem'] },
-  (context) => {
-    const { container, defer, memory } = context;
-    const { device } = context.openRole('ivshmem');
-    enableDevice(device);
-    const area = reserveAddresses(3n * P, P);
-    defer(() => area.release());
-    const prot = PROT_READ | PROT_WRITE;
-    const flags = MAP_SHARED | MAP_FIXED;
-    const { offset } = device.region(2).info;
-    const ram = memory({ size: 2 * PAGE, kind: '4k' });
-    const { address } = area;
-    expect(sys.mmap(address, PAGE, prot, flags, device.fd, offset)).toBe(address);
-    // The memory moves behind the device memory.
-    const behind = address + P;
-    const frames = framesOf(ram);
-    const move = new Program();
-    const moved = move.syscall(
-      'mremap',
-      ram.address,
-      ram.size,
-      ram.size,
-      MREMAP_MAYMOVE | MREMAP_FIXED,
-      behind,
-    );
-    expect(move.run().address(moved)).toBe(behind);
-    container.mapDma({ iova: IOVA, vaddr: address, size: 3n * P });
-    expect(frames.map(isDirtyPage)).toEqual([false, false]);
-    expect(container.unmapDma({ iova: IOVA, size: 3n * P })).toBe(3n * P);
-    expect(frames.map(isDirtyPage)).toEqual([true, true]);
+for (const { id, title, flags, kernels } of [
+  {
+    id: 'container.page-dirty.beside-device-memory',
+    title:
+      'memory that was mapped together with device memory is taken as changed too when it is unmapped',
+    flags: VFIO_DMA_MAP_FLAG_READ | VFIO_DMA_MAP_FLAG_WRITE,
+    kernels: {},
   },
-);
+  {
+    id: 'container.page-dirty.read-only-beside-device-memory',
+    title: 'memory that was mapped read-only together with device memory is taken as unchanged',
+    flags: VFIO_DMA_MAP_FLAG_READ,
+    kernels: { since: '7.3' },
+  },
+]) {
+  test(
+    id,
+    title,
+    { ...options, source: PUT, device: 'edu', uses: ['ivshmem'], ...kernels },
+    (context) => {
+      const { container, defer, memory } = context;
+      const { device } = context.openRole('ivshmem');
+      enableDevice(device);
+      const area = reserveAddresses(3n * P, P);
+      defer(() => area.release());
+      const prot = PROT_READ | PROT_WRITE;
+      const { offset } = device.region(2).info;
+      const ram = memory({ size: 2 * PAGE, kind: '4k' });
+      const { address } = area;
+      const shared = MAP_SHARED | MAP_FIXED;
+      expect(sys.mmap(address, PAGE, prot, shared, device.fd, offset)).toBe(address);
+      // The memory moves behind the device memory.
+      const behind = address + P;
+      const frames = framesOf(ram);
+      const move = new Program();
+      const moved = move.syscall(
+        'mremap',
+        ram.address,
+        ram.size,
+        ram.size,
+        MREMAP_MAYMOVE | MREMAP_FIXED,
+        behind,
+      );
+      expect(move.run().address(moved)).toBe(behind);
+      container.mapDma({ iova: IOVA, vaddr: address, size: 3n * P, flags });
+      expect(frames.map(isDirtyPage)).toEqual([false, false]);
+      expect(container.unmapDma({ iova: IOVA, size: 3n * P })).toBe(3n * P);
+      const isWritable = (flags & VFIO_DMA_MAP_FLAG_WRITE) !== 0;
+      expect(frames.map(isDirtyPage)).toEqual([isWritable, isWritable]);
+    },
+  );
+}

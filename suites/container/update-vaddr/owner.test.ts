@@ -5,6 +5,7 @@ import {
   VFIO_DMA_UNMAP_FLAG_VADDR,
   VFIO_IOMMU_MAP_DMA,
   containerUser,
+  enableDevice,
   execAgain,
   expect,
   lockedMemory,
@@ -144,5 +145,29 @@ test(
     expect(heir.locked().VmLck).toBe(KIB);
     container.unmapDma(RANGE);
     expect(heir.locked()).toEqual(NOTHING);
+  },
+);
+
+test(
+  'container.update-vaddr.owner.device-memory',
+  'a process that may lock nothing takes over the mapping of device memory, which counts on nobody',
+  { ...options, device: 'edu', uses: ['ivshmem'], since: '7.3' },
+  (context) => {
+    const { container } = context;
+    const { device } = context.openRole('ivshmem');
+    enableDevice(device);
+    const bar = context.map(device.region(2));
+    const range = { iova: IOVA, size: bar.size };
+    const heir = containerUser(context, 0);
+    const before = lockedMemory();
+    container.mapDma({ ...range, vaddr: bar.address });
+    expect(container.unmapDma({ ...range, flags: VFIO_DMA_UNMAP_FLAG_VADDR })).toBe(bar.size);
+    const taken = { ...range, vaddr: heir.memory(PAGE), flags: VFIO_DMA_MAP_FLAG_VADDR };
+    expect(heir.tryMapDma(taken)).toSucceed(0);
+    expect(heir.locked()).toEqual(NOTHING);
+    expect(lockedMemory()).toEqual(before);
+    expect(container.unmapDma(range)).toBe(bar.size);
+    expect(heir.locked()).toEqual(NOTHING);
+    expect(lockedMemory()).toEqual(before);
   },
 );
