@@ -1,4 +1,5 @@
 /** What the run of a test says about the kernel. */
+import { inspect } from 'node:util';
 import { processError } from '@vitest/utils/error';
 import type { Failure } from '../protocol/test.ts';
 import { KernelError } from '../shim/index.ts';
@@ -60,7 +61,7 @@ function isVerdict(error: unknown): boolean {
 function describe(error: unknown): Finding {
   const processed = processError(error);
   const text = (value: unknown) =>
-    value === undefined ? undefined : typeof value === 'string' ? value : JSON.stringify(value);
+    value === undefined ? undefined : typeof value === 'string' ? value : inspect(value);
   const expected = text(processed.expected);
   const observed = text(processed.actual);
   return {
