@@ -234,31 +234,6 @@ test(
 );
 
 test(
-  'irq.msix.table-refreshed.removed',
-  'setting a vector that was taken out writes its table entry anew as well',
-  {
-    covers: [VFIO_DEVICE_SET_IRQS],
-    source: `${INTRS} vfio_msi_set_vector_signal()`,
-    devices: RAISING,
-    fixes: ['b8f02af096b1'],
-  },
-  (t) => {
-    const driver = vectorDriver(t);
-    const msix = new Irqs(t.device, VFIO_PCI_MSIX_IRQ_INDEX);
-    const signals = [t.eventfd(), t.eventfd()];
-    msix.enable(signals);
-    const { bar, offset } = table(t);
-    const mapping = t.map(t.device.region(bar));
-    msix.enable([null], 1);
-    // As after a reset behind the kernel's back.
-    for (const field of [0, 4, 8]) mapping.store32(offset + MSIX_ENTRY_SIZE + field, 0);
-    msix.enable([signals[1]!], 1);
-    driver.raise(1);
-    expect(signals[1]!.soon()).toBe(1);
-  },
-);
-
-test(
   'irq.msix.table-refreshed',
   'setting a vector writes its table entry anew, whatever the device had there',
   {
