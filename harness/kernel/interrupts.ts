@@ -22,10 +22,15 @@ export function interruptsTaken(handler: string): number {
     .reduce((sum, count) => sum + Number(count), 0);
 }
 
-/** The message-signalled interrupts that the kernel has allocated for a function (sysfs `msi_irqs`). */
-export function allocatedMessages(pci: { path: string }): number {
+/** The numbers of the message-signalled interrupts that a function has (sysfs `msi_irqs`). */
+function messages(pci: { path: string }): string[] {
   const directory = join(pci.path, 'msi_irqs');
-  return existsSync(directory) ? readdirSync(directory).length : 0;
+  return existsSync(directory) ? readdirSync(directory) : [];
+}
+
+/** The message-signalled interrupts that the kernel has allocated for a function. */
+export function allocatedMessages(pci: { path: string }): number {
+  return messages(pci).length;
 }
 
 /** The interrupt that no handler took for its own last: how many in a row, and when (/proc/irq/N/spurious). */
@@ -36,7 +41,6 @@ export function lastUnhandled(irq: number): string {
 
 /** The number by which Linux knows the line of a function, or its only message. */
 export function irqNumber(pci: { path: string }): number {
-  const directory = join(pci.path, 'msi_irqs');
-  const [message] = existsSync(directory) ? readdirSync(directory) : [];
+  const [message] = messages(pci);
   return Number(message ?? readFileSync(join(pci.path, 'irq'), 'utf8'));
 }

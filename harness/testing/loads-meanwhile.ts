@@ -3,6 +3,8 @@ import { Program, runParallel, type Ref } from '../shim/index.ts';
 /** How often is loaded, and how far apart: two seconds, longer than any reset takes. */
 const LOADS = 400;
 const PAUSE_MS = 5;
+/** The kernel gives a device 100 ms for a reset (PCI Express 5.0, 6.6.2) and keeps users out meanwhile. */
+export const NEARLY_RESET_NS = 90_000_000n;
 
 /**
  * Loads a word of memory again and again while another thread makes a call.

@@ -1,5 +1,6 @@
 import {
   ConfigPair,
+  NEARLY_RESET_NS,
   OWN_MACHINE,
   PCI_BASE_ADDRESS_0,
   PCI_COMMAND,
@@ -23,8 +24,6 @@ import {
 
 const CONFIG = 'drivers/vfio/pci/vfio_pci_config.c';
 const WRITE = `${CONFIG} vfio_exp_config_write()`;
-/** The kernel gives a device 100 ms for a reset (PCI Express 5.0, 6.6.2) and keeps users out meanwhile. */
-const NEARLY_RESET_NS = 90_000_000n;
 const EXPRESS = ['e1000e', 'igb', 'virtio-net'];
 
 /** A register that keeps what is written until the device is reset: BAR, offset, width and value. */

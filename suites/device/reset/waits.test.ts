@@ -1,4 +1,5 @@
 import {
+  NEARLY_RESET_NS,
   VFIO_DEVICE_PCI_HOT_RESET,
   VFIO_DEVICE_RESET,
   enableDevice,
@@ -14,8 +15,6 @@ import {
 
 const RESET = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_ioctl_reset()';
 const HOT_RESET = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_dev_set_hot_reset()';
-/** The kernel gives a device 100 ms for a reset (PCI Express 5.0, 6.6.2) and keeps users out meanwhile. */
-const NEARLY_RESET_NS = 90_000_000n;
 
 test(
   'device.reset.keeps-out',
