@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "actor.h"
+#include "black-box.h"
 #include "syscalls.h"
 
 #ifndef CLOSE_RANGE_CLOEXEC
@@ -42,7 +43,8 @@ struct plan {
 	int memfd;
 	int command[2];
 	int reply[2];
-	char memfd_text[12], command_text[12], reply_text[12];
+	int box; /* -1 if there is none */
+	char memfd_text[12], command_text[12], reply_text[12], box_text[12], box_size_text[12];
 	/* Written by the child into our memory. */
 	volatile int error;
 	volatile uint32_t step;
@@ -123,7 +125,8 @@ static int child_fds(const struct plan *plan)
 	for (int fd = 0; fd < 3; fd++)
 		fcntl(fd, F_SETFD, 0);
 	if (fcntl(plan->memfd, F_SETFD, 0) < 0 || fcntl(plan->command[0], F_SETFD, 0) < 0 ||
-	    fcntl(plan->reply[1], F_SETFD, 0) < 0)
+	    fcntl(plan->reply[1], F_SETFD, 0) < 0 ||
+	    (plan->box >= 0 && fcntl(plan->box, F_SETFD, 0) < 0))
 		return -errno;
 	return 0;
 }
@@ -183,7 +186,8 @@ static int child_capabilities(const struct plan *plan)
 static int child_exec(const struct plan *plan)
 {
 	const char *const arguments[] = { "vc-actor", plan->memfd_text, plan->command_text,
-					  plan->reply_text, NULL };
+					  plan->reply_text, plan->box_text,
+					  plan->box_size_text, NULL };
 	const char *const environment[] = { NULL };
 
 	syscall(SYS_execveat, plan->executable, "", arguments, environment, AT_EMPTY_PATH);
@@ -246,6 +250,8 @@ static pid_t start_child(struct plan *plan)
 
 static int prepare(struct plan *plan)
 {
+	uint32_t box_size;
+
 	plan->executable = copy_executable(plan->path);
 	if (plan->executable < 0)
 		return plan->executable;
@@ -253,6 +259,9 @@ static int prepare(struct plan *plan)
 	if (plan->memfd < 0 || ftruncate(plan->memfd, INITIAL_SIZE) < 0 ||
 	    pipe2(plan->command, O_CLOEXEC) < 0 || pipe2(plan->reply, O_CLOEXEC) < 0)
 		return -errno;
+	plan->box = vc_black_box_channel(&box_size);
+	snprintf(plan->box_text, sizeof plan->box_text, "%d", plan->box);
+	snprintf(plan->box_size_text, sizeof plan->box_size_text, "%u", box_size);
 	snprintf(plan->memfd_text, sizeof plan->memfd_text, "%d", plan->memfd);
 	snprintf(plan->command_text, sizeof plan->command_text, "%d", plan->command[0]);
 	snprintf(plan->reply_text, sizeof plan->reply_text, "%d", plan->reply[1]);

@@ -1,9 +1,10 @@
 /*
  * vc-actor: executes blocks in a process of its own, until its command pipe is closed.
- * Usage (by vc_actor_spawn() only): vc-actor MEMFD COMMAND REPLY
+ * Usage (by vc_actor_spawn() only): vc-actor MEMFD COMMAND REPLY BOX SIZE
  */
 #define _GNU_SOURCE
 #include "actor.h"
+#include "black-box.h"
 
 #include <errno.h>
 #include <signal.h>
@@ -32,9 +33,11 @@ int main(int argc, char **argv)
 	size_t mapped = 0;
 	int memfd;
 
-	if (argc != 4)
+	if (argc != 6)
 		return 2;
 	memfd = atoi(argv[1]);
+	if (atoi(argv[4]) >= 0)
+		vc_black_box_share(atoi(argv[4]), (uint32_t)strtoul(argv[5], NULL, 10));
 
 	/* Whatever happens to the process that started us, its devices must not stay open here. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -51,7 +54,9 @@ int main(int argc, char **argv)
 		if (got != sizeof command)
 			return 0;
 		block = map_block(memfd, block, &mapped, command.length);
-		reply.result = block ? vc_run_shared(block, command.length) : -ENOMEM;
+		reply.result = block ? vc_run_shared(block, command.length,
+							 vc_black_box_at(command.copy)) :
+						 -ENOMEM;
 		if (write(atoi(argv[3]), &reply, sizeof reply) != sizeof reply)
 			return 1;
 	}

@@ -10,6 +10,7 @@
 /* What travels over the two pipes. */
 struct vc_actor_command {
 	uint64_t length; /* of the block in the memfd */
+	uint64_t copy;	 /* of it in the black box, see vc_black_box_offset() */
 };
 
 struct vc_actor_reply {
@@ -67,7 +68,7 @@ enum vc_actor_step {
 VC_EXPORT int vc_actor_spawn(struct vc_actor *actor, struct vc_actor_request *request);
 
 /* Hands over a block and returns while it is executed. 0, -EPIPE if the actor has died. */
-VC_EXPORT int vc_actor_start(struct vc_actor *actor, const void *block);
+VC_EXPORT int vc_actor_start(struct vc_actor *actor, void *block);
 
 /*
  * Waits for the end of the run and copies the block back. The result of vc_run(), -ETIMEDOUT, or

@@ -13,6 +13,7 @@ _Thread_local int32_t vc_black_box_thread = -1;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct vc_black_box *box;
 static uint32_t capacity;
+static int channel = -1;
 
 static uint32_t rounded(uint32_t size)
 {
@@ -43,21 +44,53 @@ int vc_black_box_begin(const void *unused, uint32_t unused_too)
 	return 0;
 }
 
-int vc_black_box_open(const char *path, uint32_t size)
+static int map_box(int fd, uint32_t size)
 {
-	void *memory;
-	int fd;
+	void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 
-	fd = open(path, O_RDWR | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	close(fd);
 	if (memory == MAP_FAILED)
 		return -errno;
 	box = memory;
 	capacity = size;
+	channel = fd;
+	return 0;
+}
+
+int vc_black_box_open(const char *path, uint32_t size)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int error;
+
+	if (fd < 0)
+		return -errno;
+	error = map_box(fd, size);
+	if (error < 0) {
+		close(fd);
+		return error;
+	}
 	return vc_black_box_begin(NULL, 0);
+}
+
+void vc_black_box_share(int fd, uint32_t size)
+{
+	/* An actor whose address space is limited goes on without. */
+	map_box(fd, size);
+}
+
+int vc_black_box_channel(uint32_t *size)
+{
+	*size = capacity;
+	return channel;
+}
+
+uint64_t vc_black_box_offset(const struct vc_header *copy)
+{
+	return copy ? (uint64_t)((const char *)copy - (const char *)box) : 0;
+}
+
+struct vc_header *vc_black_box_at(uint64_t offset)
+{
+	return box && offset ? (struct vc_header *)((char *)box + offset) : NULL;
 }
 
 struct vc_header *vc_black_box_enter(const struct vc_header *header)

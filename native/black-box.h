@@ -24,7 +24,7 @@ struct vc_black_box {
 
 struct vc_box_entry {
 	uint32_t number;
-	int32_t thread; /* of vc_run_parallel(), -1 outside */
+	int32_t thread; /* of vc_run_parallel(), -1 outside, -PID in an actor */
 	uint32_t arena_size; /* a multiple of 8 */
 	uint32_t block_size; /* a multiple of 8 */
 };
@@ -38,13 +38,23 @@ VC_EXPORT int vc_black_box_open(const char *path, uint32_t size);
 /* Empties the box: a new test begins. 0. */
 VC_EXPORT int vc_black_box_begin(const void *unused, uint32_t unused_too);
 
+/* The box that another process has opened: `fd` and `size` as of its vc_black_box_channel(). */
+void vc_black_box_share(int fd, uint32_t size);
+
+/* The file of the box and its size; -1 if there is none. */
+int vc_black_box_channel(uint32_t *size);
+
 /* Puts a copy of the block into the box. NULL if there is no box, or if it is too small. */
 struct vc_header *vc_black_box_enter(const struct vc_header *header);
+
+/* Where in the box a copy lies, for who shares it, and back; 0 and NULL for none. */
+uint64_t vc_black_box_offset(const struct vc_header *copy);
+struct vc_header *vc_black_box_at(uint64_t offset);
 
 /* The block has come to its end: what its data are now. */
 void vc_black_box_leave(struct vc_header *copy, const struct vc_header *header);
 
-/* The thread whose blocks are entered next by the caller; -1: none of vc_run_parallel()'s. */
+/* Whose blocks the caller enters next, as in struct vc_box_entry. */
 extern _Thread_local int32_t vc_black_box_thread;
 
 #endif

@@ -302,7 +302,19 @@ static void execute_range(struct execution *run, uint32_t from, uint32_t end, in
 		run->header->executed = end;
 }
 
-static void execute(void *block)
+void vc_forget_results(struct vc_header *header)
+{
+	struct vc_op *ops = vc_ops(header);
+
+	header->executed = 0;
+	for (uint32_t i = 0; i < header->op_count; i++) {
+		ops[i].result = -ECANCELED;
+		ops[i].value = ops[i].start = ops[i].end = ops[i].count = 0;
+	}
+}
+
+/* `copy`: in the black box, or NULL. */
+static void execute(void *block, struct vc_header *copy)
 {
 	struct execution run = {
 		.header = block,
@@ -310,14 +322,7 @@ static void execute(void *block)
 		.arena = (char *)block + ((struct vc_header *)block)->arena_offset,
 	};
 	struct vc_tracer *tracer;
-	struct vc_header *copy;
 
-	run.header->executed = 0;
-	for (uint32_t i = 0; i < run.header->op_count; i++) {
-		run.ops[i].result = -ECANCELED;
-		run.ops[i].value = run.ops[i].start = run.ops[i].end = run.ops[i].count = 0;
-	}
-	copy = vc_black_box_enter(run.header);
 	run.box = copy ? vc_ops(copy) : NULL;
 	tracer = vc_kcov_enter();
 	execute_range(&run, 0, run.header->op_count, 0, false);
@@ -337,13 +342,20 @@ static bool has_fork(void *block)
 	return false;
 }
 
-int vc_run_shared(void *block, size_t length)
+int vc_run_shared(void *block, size_t length, struct vc_header *copy)
 {
 	if (vc_validate(block, length) < 0)
 		return -EINVAL;
 	vc_guard_install();
-	execute(block);
+	vc_forget_results(block);
+	execute(block, copy);
 	return 0;
+}
+
+static void enter_and_execute(void *block)
+{
+	vc_forget_results(block);
+	execute(block, vc_black_box_enter(block));
 }
 
 int vc_run(void *block, uint32_t length)
@@ -354,7 +366,7 @@ int vc_run(void *block, uint32_t length)
 		return -EINVAL;
 	vc_guard_install();
 	if (!has_fork(block)) {
-		execute(block);
+		enter_and_execute(block);
 		return 0;
 	}
 
@@ -363,7 +375,7 @@ int vc_run(void *block, uint32_t length)
 	if (shared == MAP_FAILED)
 		return -errno;
 	memcpy(shared, block, length);
-	execute(shared);
+	enter_and_execute(shared);
 	memcpy(block, shared, length);
 	munmap(shared, length);
 	return 0;

@@ -93,7 +93,13 @@ int vc_validate(const void *block, size_t length);
 /* Executes a block in this thread. 0, or -EINVAL for a malformed block (nothing is executed). */
 VC_EXPORT int vc_run(void *block, uint32_t length);
 
-/* The same for a block that already lies in a MAP_SHARED mapping (its forks need no copy). */
-int vc_run_shared(void *block, size_t length);
+/*
+ * The same for a block that already lies in a MAP_SHARED mapping (its forks need no copy), and whose
+ * copy lies in the black box, or NULL.
+ */
+int vc_run_shared(void *block, size_t length, struct vc_header *copy);
+
+/* As if nothing of the block had been executed. */
+void vc_forget_results(struct vc_header *header);
 
 #endif

@@ -2,7 +2,9 @@ import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from '
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { Actor } from './actor.ts';
 import { beginBlackBox, openBlackBox, readBlackBox } from './black-box.ts';
+import { EFD_CLOEXEC } from '../abi/libc.ts';
 import { decodeBlock, decodeOp, HEADER_SIZE, OP_SIZE } from './block.ts';
 import { runParallel } from './parallel.ts';
 import { Program } from './program.ts';
@@ -61,6 +63,28 @@ test('names threads', () => {
       .map(({ where }) => where)
       .sort(),
   ).toEqual(['thread 0', 'thread 1']);
+});
+
+test('shows how far an actor has come', () => {
+  beginBlackBox();
+  const fd = sys.eventfd(0, EFD_CLOEXEC);
+  const actor = Actor.spawn({ inheritFds: [fd] });
+  const program = new Program();
+  const counter = program.data(8);
+  program.syscall('getpid');
+  program.syscall('read', fd, counter, 8);
+  program.syscall('getppid');
+  actor.start(program);
+  const during = () => found().find(({ where }) => where === `process ${actor.pid}`);
+  const calls = () => decodeBlock(during()?.block ?? Buffer.alloc(0)).ops;
+  while (calls()[1]?.start === 0n) sys.poll([], 1);
+  expect(calls().map(({ result }) => Number(result))).toEqual([actor.pid, -125, -125]);
+  sys.write(fd, Buffer.from([7, 0, 0, 0, 0, 0, 0, 0]));
+  actor.join();
+  expect(calls().map(({ result }) => Number(result))).toEqual([actor.pid, 8, process.pid]);
+  expect(decodeBlock(during()?.block ?? Buffer.alloc(0)).arena.readUInt8()).toBe(7);
+  actor.close();
+  sys.close(fd);
 });
 
 test('keeps the first and the last when there is too much', () => {

@@ -28,7 +28,7 @@ export function beginBlackBox(): void {
   if (isOpen) callWithBuffer('vc_black_box_begin', Buffer.alloc(1), 0);
 }
 
-/** What a box held when its writer died: the calls of this process and its threads, in their order. */
+/** What a box held when its writer died: the calls of this process, its threads and its actors, in their order. */
 export function readBlackBox(box: Buffer): RecordedRun[] {
   if (box.length < BOX_SIZE || box.readUInt32LE(0) !== BOX_MAGIC) return [];
   const used = Math.min(Number(box.readBigUInt64LE(8)), box.length);
@@ -51,7 +51,8 @@ export function readBlackBox(box: Buffer): RecordedRun[] {
 }
 
 function placeName(thread: number): string {
-  return thread < 0 ? 'here' : `thread ${thread}`;
+  if (thread === -1) return 'here';
+  return thread < 0 ? `process ${-thread}` : `thread ${thread}`;
 }
 
 /** A machine that dies may leave half of a copy behind. */

@@ -80,7 +80,7 @@ describe('a run in which everything goes wrong', () => {
   it('keeps the calls of a test that its kernel did not survive, to the one that did not return', () => {
     const { failure } = resultOf(results, 'e2e.panic');
     expect(failure?.calls.join('\n')).toMatch(
-      /VFIO_GET_API_VERSION[^]*write\(\d+<\/proc\/sysrq-trigger>.* = \? <unfinished/,
+      /VFIO_GET_API_VERSION[^]*\[process \d+\].* write\(\d+<\/proc\/sysrq-trigger>.* = \? <unfinished/,
     );
     expect(failure?.reproducer).toContain('int main(');
   });
