@@ -92,6 +92,7 @@ export { expect } from './expect.ts';
 export * from './kernel-leaks.ts';
 export * from './kvm.ts';
 export { fuzz, type FuzzOptions } from './fuzz.ts';
+export { racing } from './racing.ts';
 export { Batch } from '../fuzz/batch.ts';
 export type { Kind, Stage } from '../fuzz/fuzzer.ts';
 export type { Operation } from '../fuzz/operation.ts';

@@ -4,9 +4,11 @@ import {
   O_CLOEXEC,
   O_RDONLY,
   fuzz,
+  racing,
   sys,
   type Batch,
   type Data,
+  type FuzzOptions,
   type Kind,
   type Stage,
   type TestContext,
@@ -205,15 +207,23 @@ const KINDS: Readonly<Record<string, Kind<ConfigRun>>> = {
   },
 };
 
-fuzz<ConfigRun>(
+const FUZZER: FuzzOptions<ConfigRun> = {
+  source: SOURCE,
+  devices: ['edu', 'igb', 'nvme', 'e1000e'],
+  kinds: KINDS,
+  longest: 600,
+  programs: 3,
+  stage: (context) => new ConfigStage(context),
+};
+
+fuzz(
   'device.fuzz.config-space',
   "whatever is written to config space, it reads as the tables say and the hardware keeps what is not the user's",
-  {
-    source: SOURCE,
-    devices: ['edu', 'igb', 'nvme', 'e1000e'],
-    kinds: KINDS,
-    longest: 600,
-    programs: 3,
-    stage: (context) => new ConfigStage(context),
-  },
+  FUZZER,
+);
+
+fuzz(
+  'device.fuzz.config-space-racing',
+  'threads that read and write config space at once leave it as the tables say',
+  racing(FUZZER),
 );

@@ -16,9 +16,11 @@ import {
   VFIO_DEVICE_RESET,
   enableDevice,
   fuzz,
+  racing,
   kernelAtLeast,
   reserveAddresses,
   type Batch,
+  type FuzzOptions,
   type Kind,
   type Region,
   type Stage,
@@ -293,19 +295,27 @@ const KINDS: Readonly<Record<string, Kind<RegionRun>>> = {
   },
 };
 
-fuzz<RegionRun>(
+const FUZZER: FuzzOptions<RegionRun> = {
+  covers: [VFIO_DEVICE_RESET],
+  source: [
+    'drivers/vfio/pci/vfio_pci_rdwr.c vfio_pci_bar_rw()',
+    'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_mmap()',
+  ],
+  device: 'ivshmem',
+  kinds: KINDS,
+  longest: 600,
+  programs: 6,
+  stage: (context) => new RegionStage(context),
+};
+
+fuzz(
   'device.fuzz.region',
   'whatever is read, written, mapped and disabled, the file and the mappings of a region show the same memory',
-  {
-    covers: [VFIO_DEVICE_RESET],
-    source: [
-      'drivers/vfio/pci/vfio_pci_rdwr.c vfio_pci_bar_rw()',
-      'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_mmap()',
-    ],
-    device: 'ivshmem',
-    kinds: KINDS,
-    longest: 600,
-    programs: 6,
-    stage: (context) => new RegionStage(context),
-  },
+  FUZZER,
+);
+
+fuzz(
+  'device.fuzz.region-racing',
+  'threads that read, write, map and disable a region at once leave one memory behind',
+  racing(FUZZER, ['move', 'grow']),
 );

@@ -12,9 +12,11 @@ import {
   VFIO_TYPE1_IOMMU,
   VFIO_TYPE1v2_IOMMU,
   fuzz,
+  racing,
   vfio_device_info,
   vfio_group_status,
   vfio_iommu_type1_dma_map,
+  type FuzzOptions,
   type Kind,
 } from '../../../harness/testing/index.ts';
 import { BINDING } from './life-binding.ts';
@@ -219,27 +221,35 @@ const KINDS: Readonly<Record<string, Kind<LifeRun>>> = {
   ...BINDING,
 };
 
-fuzz<LifeRun>(
+const FUZZER: FuzzOptions<LifeRun> = {
+  covers: [
+    VFIO_GROUP_SET_CONTAINER,
+    VFIO_GROUP_UNSET_CONTAINER,
+    VFIO_GROUP_GET_DEVICE_FD,
+    VFIO_GROUP_GET_STATUS,
+    VFIO_SET_IOMMU,
+  ],
+  source: [
+    'drivers/vfio/group.c vfio_group_fops_release()',
+    'drivers/vfio/group.c vfio_device_remove_group()',
+    'drivers/vfio/container.c vfio_group_detach_container()',
+  ],
+  device: ROLES[0]!,
+  uses: ROLES.slice(1),
+  kinds: KINDS,
+  longest: 240,
+  programs: 6,
+  stage: (context) => new LifeStage(context),
+};
+
+fuzz(
   'group.fuzz.life',
   'in whatever order containers, groups and devices are opened, joined, passed on, closed and taken away, each lives as long as it is held',
-  {
-    covers: [
-      VFIO_GROUP_SET_CONTAINER,
-      VFIO_GROUP_UNSET_CONTAINER,
-      VFIO_GROUP_GET_DEVICE_FD,
-      VFIO_GROUP_GET_STATUS,
-      VFIO_SET_IOMMU,
-    ],
-    source: [
-      'drivers/vfio/group.c vfio_group_fops_release()',
-      'drivers/vfio/group.c vfio_device_remove_group()',
-      'drivers/vfio/container.c vfio_group_detach_container()',
-    ],
-    device: ROLES[0]!,
-    uses: ROLES.slice(1),
-    kinds: KINDS,
-    longest: 240,
-    programs: 6,
-    stage: (context) => new LifeStage(context),
-  },
+  FUZZER,
+);
+
+fuzz(
+  'group.fuzz.life-racing',
+  'threads that open, join, pass on and close containers, groups and devices at once leave nothing held',
+  racing(FUZZER, Object.keys(BINDING)),
 );

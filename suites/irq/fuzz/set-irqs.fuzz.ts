@@ -12,6 +12,8 @@ import {
   VFIO_PCI_MSIX_IRQ_INDEX,
   VFIO_PCI_NUM_IRQS,
   fuzz,
+  racing,
+  type FuzzOptions,
   type Kind,
 } from '../../../harness/testing/index.ts';
 import type { SetIrqsCall, Target } from './irq-model.ts';
@@ -200,19 +202,27 @@ const KINDS: Readonly<Record<string, Kind<IrqRun>>> = {
   },
 };
 
-fuzz<IrqRun>(
+const FUZZER: FuzzOptions<IrqRun> = {
+  covers: [VFIO_DEVICE_SET_IRQS],
+  source: [
+    'drivers/vfio/pci/vfio_pci_intrs.c vfio_pci_set_irqs_ioctl()',
+    'drivers/vfio/vfio_main.c vfio_set_irqs_validate_and_prepare()',
+  ],
+  devices: ['edu', 'igb'],
+  kinds: KINDS,
+  longest: 200,
+  programs: 4,
+  stage: (context) => new IrqStage(context),
+};
+
+fuzz(
   'irq.fuzz.set-irqs',
   'whatever SET_IRQS is asked for, each eventfd counts the interrupts that are its own',
-  {
-    covers: [VFIO_DEVICE_SET_IRQS],
-    source: [
-      'drivers/vfio/pci/vfio_pci_intrs.c vfio_pci_set_irqs_ioctl()',
-      'drivers/vfio/vfio_main.c vfio_set_irqs_validate_and_prepare()',
-    ],
-    devices: ['edu', 'igb'],
-    kinds: KINDS,
-    longest: 200,
-    programs: 4,
-    stage: (context) => new IrqStage(context),
-  },
+  FUZZER,
+);
+
+fuzz(
+  'irq.fuzz.set-irqs-racing',
+  'threads that ask for SET_IRQS at once leave interrupts that count as they should',
+  racing(FUZZER, ['raise']),
 );
