@@ -125,7 +125,9 @@ describe('history', () => {
     expect(text).toMatch(/^flaky +\.Fx {2}flake: 1 of 2 on 7\.3\.4 \(default\)$/m);
     expect(text).toMatch(/^fresh +\.C$/m);
     expect(text).not.toMatch(/^steady/m);
-    expect(text).toContain('4 tests in 3 runs, 2 the same in all, 1 flake');
+    expect(text).toContain(
+      '4 tests in 3 runs, 2 the same in all that have them, 1 not in every run, 1 flake',
+    );
     expect(renderHistory(table, true)).toMatch(/^steady +\.\.\.$/m);
   });
 });

@@ -77,10 +77,12 @@ export function renderHistory({ runs, tests }: History, all: boolean): string {
     lines.push(`${id.padEnd(width)}  ${letters}${rates.join('')}`.trimEnd());
   }
   const same = tests.length - shown.length;
+  const absent = tests.filter(({ statuses }) => statuses.includes(null)).length;
   lines.push(
     '',
     `${count(tests.length, 'test')} in ${count(runs.length, 'run')}` +
-      (same > 0 ? `, ${same} the same in all` : '') +
+      (same > 0 ? `, ${same} the same in all that have them` : '') +
+      (absent > 0 ? `, ${absent} not in every run` : '') +
       `, ${count(tests.filter(({ flakes }) => flakes.length > 0).length, 'flake')}`,
     '. pass  F fail  E error  C crash  T timeout  x known failure  X unexpected pass  s skip',
   );

@@ -1,5 +1,5 @@
 import { restorePlan } from './binding.ts';
-import { isFromEarlierBoot, isOwned, storedPlans, type Plan } from './plan-store.ts';
+import { isFromEarlierBoot, isOwned, removeDrafts, storedPlans, type Plan } from './plan-store.ts';
 
 /** What was done about a plan that a run has left. */
 export interface Leftover {
@@ -19,6 +19,7 @@ export function leftoverPlans(folder?: string): Plan[] {
 
 /** Puts back what runs that are no more have left. Root only. */
 export function restoreLeftovers(folder?: string): Leftover[] {
+  removeDrafts(folder);
   return storedPlans(folder).flatMap((stored) => {
     const { plan } = stored;
     if (isOwned(plan)) return [];

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -30,6 +30,14 @@ describe('plans', () => {
     expect(leftoverPlans(folder)).toHaveLength(1);
     expect(restoreLeftovers(folder)).toMatchObject([{ outcome: 'put back', problems: [] }]);
     expect(restoreLeftovers(folder)).toEqual([]);
+  });
+
+  it('that are not whole go with their run, and not before', () => {
+    const own = `${storePlan(makePlan([]), folder)}.new`;
+    const foreign = join(folder, '01234567-1-1.json.new');
+    for (const file of [own, foreign]) writeFileSync(file, '{"schema":');
+    restoreLeftovers(folder);
+    expect([own, foreign].map((file) => existsSync(file))).toEqual([true, false]);
   });
 
   it('need nothing put back after another boot', () => {

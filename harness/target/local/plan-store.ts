@@ -40,6 +40,9 @@ export interface StoredPlan {
 /** Where plans lie: on a disk, not in a folder that a boot empties. */
 export const PLAN_FOLDER = '/var/lib/vfio-conformance/plans';
 
+/** Ends the name of a plan that is not whole: its run has touched nothing yet. */
+const DRAFT = '.new';
+
 export function makePlan(devices: DeviceState[], cgroup?: string): Plan {
   const { pid } = process;
   const madeAt = new Date().toISOString();
@@ -52,8 +55,8 @@ export function makePlan(devices: DeviceState[], cgroup?: string): Plan {
  * @throws SetupError if it cannot be written
  */
 export function storePlan(plan: Plan, folder = PLAN_FOLDER): string {
-  const file = join(folder, `${plan.bootId.slice(0, 8)}-${plan.pid}-${plan.started}.json`);
-  const draft = `${file}.new`;
+  const file = join(folder, `${ownerOf(plan)}.json`);
+  const draft = file + DRAFT;
   try {
     makeDurableFolder(folder);
     const fd = openSync(draft, 'w');
@@ -80,6 +83,15 @@ export function removePlan(file: string): void {
   syncFolder(dirname(file));
 }
 
+/** Removes what runs have left that were killed while they wrote their plan. */
+export function removeDrafts(folder = PLAN_FOLDER): void {
+  for (const name of namesIn(folder).filter((name) => name.endsWith(DRAFT))) {
+    const [boot, pid, started] = name.split(/[-.]/);
+    const lives = boot === bootId().slice(0, 8) && startTime(Number(pid)) === started;
+    if (!lives) rmSync(join(folder, name), { force: true });
+  }
+}
+
 /** All plans on the disk, those of runs that still go on included. */
 export function storedPlans(folder = PLAN_FOLDER): StoredPlan[] {
   return namesIn(folder)
@@ -96,6 +108,11 @@ export function isOwned({ bootId: boot, pid, started }: Plan): boolean {
 /** Whether the machine has been booted since: then nothing of the run is left. */
 export function isFromEarlierBoot({ bootId: boot }: Plan): boolean {
   return boot !== bootId();
+}
+
+/** The name of a run, as a file can bear it. */
+function ownerOf({ bootId: boot, pid, started }: Plan): string {
+  return [boot.slice(0, 8), pid, started].join('-');
 }
 
 function bootId(): string {
