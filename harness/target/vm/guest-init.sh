@@ -41,6 +41,7 @@ if [ "$1" != inside ]; then
     sleep 0.3
   done
   say "booted $(uname -r)"
+  [ -d /proc/sys/kernel ] || give_up "the kernel has no /proc/sys (CONFIG_SYSCTL)"
   options=trans=virtio,version=9p2000.L,msize=512000
   mount -t 9p -o "$options,cache=loose,ro" root /lower || give_up "cannot mount the shared root (9p over virtio)"
   mount -t tmpfs -o mode=755 tmpfs /upper
