@@ -1,6 +1,15 @@
-import { accessSync, constants, readFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  readdirSync,
+  readFileSync,
+  writeFileSync,
+} from 'node:fs';
 
 const SLABINFO = '/proc/slabinfo';
+const CACHES = '/sys/kernel/slab';
+const CHARGED = 'kmalloc-cg-';
 
 /** Whether the kernel tells what its slab caches hold, and to us. */
 export function slabinfoReadable(): boolean {
@@ -20,6 +29,30 @@ export function objectsInUse(): Map<string, number> {
   const caches = /^(kmalloc-\S+|memdup_user-\S+|mm_struct|task_struct)\s+(\d+)/gm;
   const lines = readFileSync(SLABINFO, 'utf8').matchAll(caches);
   return new Map([...lines].map(([, name, active]) => [name!, Number(active)]));
+}
+
+/** The caches of kmalloc() for what is charged to control groups; none without CONFIG_MEMCG. */
+export function chargedCaches(): string[] {
+  if (!existsSync(CACHES)) return [];
+  return readdirSync(CACHES).filter((name) => name.startsWith(CHARGED));
+}
+
+/**
+ * Objects in use, by size, that kmalloc() has charged to the control group of whoever made it allocate
+ * (GFP_KERNEL_ACCOUNT). Root.
+ * @param least bytes that the caches' objects have at least
+ */
+export function chargedObjects(least: number): Map<string, number> {
+  // What processors keep in reserve counts as used otherwise.
+  for (const name of chargedCaches()) writeFileSync(`${CACHES}/${name}/shrink`, '1');
+  const caches = new RegExp(`^${CHARGED}(\\d+)(k?)\\s+(\\d+)`, 'gm');
+  const lines = [...readFileSync(SLABINFO, 'utf8').matchAll(caches)];
+  return new Map(
+    lines
+      .map(([, size, kilo, active]) => [Number(size) * (kilo ? 1024 : 1), Number(active)] as const)
+      .filter(([size]) => size >= least)
+      .map(([size, active]) => [String(size), active]),
+  );
 }
 
 /**

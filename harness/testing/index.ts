@@ -85,6 +85,7 @@ export * from './aer.ts';
 export * from './dma-faults.ts';
 export { DMA_ROLES, dmaDevice, startEdu, startNvme } from './dma-device.ts';
 export * from './dma-probe.ts';
+export * from './charged.ts';
 export * from './container-user.ts';
 export * from './each-allocation.ts';
 export { eventually } from './eventually.ts';
