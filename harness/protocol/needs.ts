@@ -4,5 +4,7 @@ export const NEEDS = {
   device: (role: string) => `device ${role}`,
   ownMachine: 'a machine of its own (VM)',
   consent: (risk: string) => `consent on a real machine: --allow ${risk}`,
+  /** Built in, it cannot be removed again: what follows in the same machine finds other AER registers. */
+  aerInject: 'module aer_inject',
   outside: (ability: string) => `outside help: ${ability}`,
 } as const;

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { sampleTest } from '../../reports/samples.ts';
-import { selectTests, shuffle } from './select.ts';
+import { NEEDS } from '../protocol/needs.ts';
+import { selectTests, shuffle, spoilersLast } from './select.ts';
 import { suggest } from './suggest.ts';
 
 const tests = [
@@ -64,4 +65,15 @@ describe('suggest', () => {
     expect(suggest('kernl', ['kernels', 'kernel', 'machine'])).toEqual(['kernel', 'kernels']);
     expect(suggest('zzzzzz', ['kernel'])).toEqual([]);
   });
+});
+
+it('puts tests that spoil a machine behind the others and keeps the order otherwise', () => {
+  const spoils = { needs: [NEEDS.ownMachine, NEEDS.aerInject] };
+  const mixed = [
+    sampleTest('aer.a', spoils),
+    sampleTest('aer.b'),
+    sampleTest('aer.c', spoils),
+    sampleTest('irq.a'),
+  ];
+  expect(spoilersLast(mixed).map(({ id }) => id)).toEqual(['aer.b', 'irq.a', 'aer.a', 'aer.c']);
 });

@@ -1,6 +1,7 @@
 import picomatch from 'picomatch';
 import { shuffle as shuffled } from 'simple-statistics';
 import { UsageError } from '../target/errors.ts';
+import { NEEDS } from '../protocol/needs.ts';
 import type { TestMeta } from '../protocol/test.ts';
 import { seededRandom } from '../../reports/random.ts';
 import { didYouMean } from './suggest.ts';
@@ -52,6 +53,12 @@ function unknownTest(pattern: string, tests: readonly TestMeta[]): UsageError {
     `no test is called or matched by '${pattern}'`,
     guess || '`vfio-conformance list` prints all tests',
   );
+}
+
+/** Behind all others the tests that may leave a machine in which others fail. */
+export function spoilersLast<T extends TestMeta>(tests: readonly T[]): T[] {
+  const spoils = ({ needs }: T) => needs.includes(NEEDS.aerInject);
+  return [...tests.filter((test) => !spoils(test)), ...tests.filter(spoils)];
 }
 
 /** The same tests in an order that the seed alone decides. */

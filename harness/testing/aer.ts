@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import {
   PCI_ERR_COR_MASK,
   PCI_ERR_UNCOR_MASK,
@@ -6,7 +7,8 @@ import {
 } from '../abi/pci-regs.ts';
 import { O_CLOEXEC, O_WRONLY } from '../abi/libc.ts';
 import type { KernelLog } from '../kernel/kmsg.ts';
-import { isUnloadable, loadModule, unloadModule } from '../kernel/modules.ts';
+import { isUnloadable, loadModule, moduleAvailable, unloadModule } from '../kernel/modules.ts';
+import { NEEDS } from '../protocol/needs.ts';
 import { removeFunction, rescan } from '../pci/hotplug.ts';
 import type { PciFunction } from '../pci/topology.ts';
 import { sys } from '../shim/index.ts';
@@ -17,6 +19,8 @@ import type { TestContext } from './context.ts';
 import { eventually } from './eventually.ts';
 import { functionInRole } from './machine.ts';
 import { hmp } from './outside.ts';
+import type { Requirement } from './requirement.ts';
+import { OWN_MACHINE } from './requirements.ts';
 
 /** Errors that a function reports in one stroke: bits of PCI_ERR_UNCOR_STATUS and PCI_ERR_COR_STATUS. */
 export interface AerError {
@@ -34,6 +38,23 @@ export interface ErrorSource {
 
 /** The node of the kernel's aer_inject module. */
 export const AER_INJECT_NODE = '/dev/aer_inject';
+
+/** Errors that the kernel makes up: {@link KernelErrors}. */
+export const AER_INJECT: Requirement = {
+  name: NEEDS.aerInject,
+  missing() {
+    if (isBuiltIn()) {
+      const isReal = OWN_MACHINE.missing() !== null;
+      return isReal ? 'aer_inject is built in: it would hide errors until the next boot' : null;
+    }
+    const isThere = moduleAvailable('aer_inject');
+    return isThere ? null : 'the kernel has no module aer_inject (CONFIG_PCIEAER_INJECT)';
+  },
+};
+
+function isBuiltIn(): boolean {
+  return existsSync(AER_INJECT_NODE) && !isUnloadable('aer_inject');
+}
 
 /** struct aer_error_inj of drivers/pci/pcie/aer_inject.c. */
 export function aerInjectRecord(
@@ -55,11 +76,11 @@ export function aerInjectRecord(
 
 /**
  * Loads aer_inject for the rest of the test. It stands between the kernel and the AER status of the
- * function and of its root port; with the module goes all that it made up. Built in it is of no use:
- * from the first error on it would hide what the hardware of that port reports from all later tests.
+ * function and of its root port; with the module goes all that it made up. Built in it hides from the
+ * first error on what the hardware of that port reports: such tests come last (harness/runner/select.ts).
  */
 function loadAerInject(context: Pick<TestContext, 'defer'>): void {
-  loadModule('aer_inject');
+  if (!isBuiltIn()) loadModule('aer_inject');
   context.defer(() => {
     if (isUnloadable('aer_inject')) unloadModule('aer_inject');
   });
@@ -74,7 +95,7 @@ function openNode(): number {
 export class KernelErrors implements ErrorSource {
   readonly #pci: PciFunction;
 
-  /** Loads the module for the rest of the test; needs `kernelModule('aer_inject')`. */
+  /** Loads the module for the rest of the test; needs {@link AER_INJECT}. */
   constructor(context: Pick<TestContext, 'defer'>, pci: PciFunction) {
     loadAerInject(context);
     this.#pci = pci;

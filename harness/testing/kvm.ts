@@ -1,6 +1,8 @@
 import { existsSync } from 'node:fs';
+import { ERRNO } from '../abi/errno.ts';
 import { loadModule, moduleAvailable } from '../kernel/modules.ts';
 import { Guest } from '../vfio/guest.ts';
+import { VirtualMachine } from '../vfio/virtual-machine.ts';
 import type { TestContext } from './context.ts';
 import type { Requirement } from './requirement.ts';
 
@@ -27,10 +29,26 @@ export const KVM: Requirement = {
       : 'there is no /dev/kvm: the processor has no virtualisation, or the kernel no KVM',
 };
 
-/** A guest that runs: KVM on the one architecture that there is code for. */
+/** Whether KVM emulates interrupt controllers; what it says of KVM_CAP_IRQCHIP is not that. */
+function emulatesInterruptControllers(): boolean {
+  const machine = VirtualMachine.create();
+  const answer = machine.tryCreateInterruptControllers();
+  machine.close();
+  return answer.result !== -ERRNO.ENOTTY;
+}
+
+let hasControllers: boolean | undefined;
+
+/** A guest that runs: KVM with interrupt controllers, on the one architecture that there is code for. */
 export const KVM_GUEST: Requirement = {
   name: 'kvm on x86',
-  missing: () => (process.arch === 'x64' ? KVM.missing() : 'there is guest code for x86 only'),
+  missing() {
+    if (process.arch !== 'x64') return 'there is guest code for x86 only';
+    const missing = KVM.missing();
+    if (missing !== null) return missing;
+    hasControllers ??= emulatesInterruptControllers();
+    return hasControllers ? null : 'KVM emulates no interrupt controllers (CONFIG_KVM_IOAPIC)';
+  },
 };
 
 /** A guest that counts its interrupts; gone after the test. Needs `KVM_GUEST`. */

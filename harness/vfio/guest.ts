@@ -1,5 +1,4 @@
 import {
-  KVM_CREATE_IRQCHIP,
   KVM_IRQCHIP_PIC_MASTER,
   KVM_IRQ_ROUTING_IRQCHIP,
   KVM_IRQ_ROUTING_MSI,
@@ -73,7 +72,7 @@ export class Guest {
   /** @throws KernelError */
   static boot({ messages = 0, idle = 'leaves', device }: GuestOptions = {}): Guest {
     const machine = VirtualMachine.create();
-    ioctl(machine.fd, KVM_CREATE_IRQCHIP).must();
+    machine.tryCreateInterruptControllers().must();
     const memory = DmaMemory.allocate({ size: GUEST_MEMORY });
     memory.write(0, guestImage(messages, idle, device && DEVICE_ADDRESS + device.acknowledge));
     giveMemory(machine.fd, 0, 0, memory);

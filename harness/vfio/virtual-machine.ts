@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import {
   KVM_CREATE_DEVICE,
+  KVM_CREATE_IRQCHIP,
   KVM_CREATE_VM,
   KVM_DEV_TYPE_VFIO,
   KVM_DEV_VFIO_FILE,
@@ -35,6 +36,11 @@ export class VirtualMachine {
     const device = kvm_create_device.encode({ type: KVM_DEV_TYPE_VFIO, fd: 0, flags: 0 });
     ioctl(vm, KVM_CREATE_DEVICE, device).must();
     return new VirtualMachine(vm, kvm_create_device.decode(device).fd);
+  }
+
+  /** Interrupt controllers that KVM emulates: ENOTTY if it was built without (CONFIG_KVM_IOAPIC). */
+  tryCreateInterruptControllers(): Answer {
+    return ioctl(this.fd, KVM_CREATE_IRQCHIP);
   }
 
   /** Makes a VFIO file known to the machine: a group or, since Linux 6.6, a device. */

@@ -15,6 +15,7 @@ import {
   bindTo,
   expect,
   kernelAtLeast,
+  AER_INJECT,
   kernelModule,
   loadModule,
   replug,
@@ -28,7 +29,7 @@ const NEEDS = {
   source: ['drivers/pci/pcie/err.c pcie_do_recovery()', 'Documentation/PCI/pci-error-recovery.rst'],
   device: 'igb-multi-0',
   uses: ['igb-multi-1'],
-  needs: [OWN_MACHINE, kernelModule('aer_inject')],
+  needs: [OWN_MACHINE, AER_INJECT],
 };
 /** The error itself; newer kernels also tell drivers that the recovery failed (perm_failure). */
 const SIGNALS_OF_A_FAILURE = kernelAtLeast('6.18') ? 2 : 1;

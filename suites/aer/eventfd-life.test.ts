@@ -9,7 +9,7 @@ import {
   VFIO_PCI_MSIX_IRQ_INDEX,
   VFIO_PCI_REQ_IRQ_INDEX,
   expect,
-  kernelModule,
+  AER_INJECT,
   sys,
   test,
 } from '../../harness/testing/index.ts';
@@ -22,7 +22,7 @@ const NEEDS = {
     'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_aer_err_detected()',
   ],
   device: 'igb',
-  needs: [OWN_MACHINE, kernelModule('aer_inject')],
+  needs: [OWN_MACHINE, AER_INJECT],
 };
 
 test(

@@ -23,7 +23,7 @@ import {
   expect,
   findCapability,
   functionInRole,
-  kernelModule,
+  AER_INJECT,
   test,
   type TestContext,
 } from '../../harness/testing/index.ts';
@@ -36,7 +36,7 @@ const NEEDS = {
     'drivers/pci/pcie/err.c pcie_do_recovery()',
   ],
   device: 'igb',
-  needs: [OWN_MACHINE, kernelModule('aer_inject')],
+  needs: [OWN_MACHINE, AER_INJECT],
 };
 
 /** An eventfd on the device's errors, and what reports one and waits until all is over. */

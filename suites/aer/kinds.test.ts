@@ -22,7 +22,7 @@ import {
   ability,
   eventually,
   expect,
-  kernelModule,
+  AER_INJECT,
   replug,
   test,
   type TestContext,
@@ -36,7 +36,7 @@ const COMMON = {
   ],
 };
 /** The kernel recovers from them as often as one likes, on a real machine too. */
-const BY_KERNEL = { ...COMMON, risks: ['errors'], needs: [kernelModule('aer_inject')] } as const;
+const BY_KERNEL = { ...COMMON, risks: ['errors'], needs: [AER_INJECT] } as const;
 const BY_QEMU = { ...COMMON, device: 'virtio-net', needs: [OWN_MACHINE, ability('hmp')] };
 const ENDPOINTS = ['virtio-net', 'e1000e', 'igb'];
 

@@ -17,7 +17,7 @@ import {
   VFIO_PCI_MSIX_IRQ_INDEX,
   enableDevice,
   expect,
-  kernelModule,
+  AER_INJECT,
   replug,
   test,
   type TestContext,
@@ -30,7 +30,7 @@ const NEEDS = {
     'drivers/vfio/pci/vfio_pci_config.c vfio_basic_config_write()',
   ],
   device: 'igb',
-  needs: [OWN_MACHINE, kernelModule('aer_inject')],
+  needs: [OWN_MACHINE, AER_INJECT],
 };
 /** A register of igb that only a reset clears: the multicast table. */
 const MTA = 0x5200;

@@ -23,7 +23,7 @@ import {
   aerInjectRecord,
   expect,
   fds,
-  kernelModule,
+  AER_INJECT,
   replug,
   runParallel,
   test,
@@ -44,7 +44,7 @@ const NEEDS = {
   ],
   fixes: ['98693e0897f7'],
   device: 'igb',
-  needs: [OWN_MACHINE, kernelModule('aer_inject')],
+  needs: [OWN_MACHINE, AER_INJECT],
   timeoutMs: 180_000,
 };
 /** Errors and rounds of what races with them: bounded, enough to meet on two processors. */

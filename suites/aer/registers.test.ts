@@ -16,7 +16,7 @@ import {
   VFIO_PCI_ERR_IRQ_INDEX,
   ability,
   expect,
-  kernelModule,
+  AER_INJECT,
   test,
 } from '../../harness/testing/index.ts';
 
@@ -155,7 +155,7 @@ test(
     source: 'drivers/pci/pcie/aer.c is_error_source()',
     device: 'igb-multi-0',
     uses: ['igb-multi-1'],
-    needs: [OWN_MACHINE, kernelModule('aer_inject')],
+    needs: [OWN_MACHINE, AER_INJECT],
   },
   (context) => {
     const { device, pci, openRole, eventfd } = context;

@@ -25,7 +25,7 @@ import {
   findCapability,
   functionInRole,
   hasGroupNode,
-  kernelModule,
+  AER_INJECT,
   lockedMemory,
   plugIn,
   rescan,
@@ -191,7 +191,7 @@ test(
   {
     ...NEEDS,
     device: 'igb',
-    needs: [OWN_MACHINE, kernelModule('aer_inject')],
+    needs: [OWN_MACHINE, AER_INJECT],
     source: [...SOURCE, 'drivers/pci/pcie/err.c report_error_detected()'],
   },
   (context) => {

@@ -10,7 +10,7 @@ import {
   VFIO_PCI_ERR_IRQ_INDEX,
   expect,
   functionInRole,
-  kernelModule,
+  AER_INJECT,
   replug,
   test,
   type Device,
@@ -25,7 +25,7 @@ const NEEDS = {
     'drivers/pci/pcie/err.c pcie_do_recovery()',
     'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_aer_err_detected()',
   ],
-  needs: [OWN_MACHINE, kernelModule('aer_inject')],
+  needs: [OWN_MACHINE, AER_INJECT],
 };
 const MF = { ...NEEDS, device: 'mf-a', uses: ['mf-b'] };
 const GROUPS = { ...NEEDS, device: 'igb-multi-0', uses: ['igb-multi-1'] };
