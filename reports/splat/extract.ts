@@ -51,7 +51,10 @@ const STARTS: readonly [SplatKind, RegExp][] = [
   ],
   ['warning', /\bWARNING: /],
   ['panic', /Kernel panic - not syncing/],
-  ['other', /\bBUG: |irq \d+: nobody cared|refcount_t: |list_(?:add|del) corruption|ODEBUG: /],
+  [
+    'other',
+    /\bBUG: |irq \d+: nobody cared|refcount_t: |list_(?:add|del) corruption|ODEBUG: |cannot create duplicate filename/,
+  ],
 ];
 
 const CUT_HERE = /^-+\[ cut here \]-+/;

@@ -53,6 +53,12 @@ describe('splats of a real kernel', () => {
     ]);
   });
 
+  it('finds a name that is given twice in sysfs', () => {
+    expect(titles(golden('linux-7.3-sysfs'))).toEqual([
+      'sysfs: cannot create duplicate filename in mdev_device_create',
+    ]);
+  });
+
   it('finds a broken list and a timer that is freed while it runs', () => {
     expect(titles(golden('linux-7.3-lists-timers'))).toEqual([
       'list_del corruption, N->next is LIST_POISON1 (N) in golden_list',

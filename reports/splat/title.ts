@@ -12,7 +12,7 @@ export function splatsOf(log: readonly string[]): Splat[] {
 
 /** Functions that only carry the news, or are where everybody waits. */
 const CARRIERS =
-  /^(?:_*schedule|schedule_|io_schedule|m?sleep|usleep_|_*mutex_|_*ww_mutex|_*rt_mutex|rwsem_|down_|_*down\b|_*wait_for_|wait_|_*refcount_|_*list_|kasan_|_*asan_|check_|debug_|_*warn|report_bug|handle_bug|exc_|asm_|panic|_*die|oops_|page_fault|bad_area|_*might_|lock_|_*lock_|validate_chain|print_|dump_|show_|_*kfree|_*_?kmalloc|kmem_|_*slab_|rcu_|native_|sched_|_*raw_spin|queued_spin|memcpy|memset|_*preempt)/;
+  /^(?:_*schedule|schedule_|io_schedule|m?sleep|usleep_|_*mutex_|_*ww_mutex|_*rt_mutex|rwsem_|down_|_*down\b|_*wait_for_|wait_|_*refcount_|_*list_|kasan_|_*asan_|check_|debug_|_*warn|report_bug|handle_bug|exc_|asm_|panic|_*die|oops_|page_fault|bad_area|_*might_|lock_|_*lock_|validate_chain|print_|dump_|show_|_*kfree|_*_?kmalloc|kmem_|_*slab_|rcu_|native_|sched_|_*raw_spin|queued_spin|memcpy|memset|_*preempt|sysfs_|kobject_add|device_add)/;
 
 /** The function a splat is about: where the CPU was, or the first that does more than wait or report. */
 export function culprit(lines: readonly string[]): string | undefined {
@@ -73,7 +73,11 @@ function titleOf(block: SplatBlock): string {
     case 'panic':
       return normalise(headline.replace(/^.*?Kernel panic - not syncing: /, 'panic: '));
     case 'other':
-      return normalise(headline).replace(/\birq \d+:/, 'irq:') + inside;
+      return (
+        normalise(headline)
+          .replace(/\birq \d+:/, 'irq:')
+          .replace(/ '.*'$/, '') + inside
+      );
   }
 }
 
