@@ -2,6 +2,8 @@ import {
   F_GETFD,
   MIGRATION_STATES,
   MTTY,
+  O_CLOEXEC,
+  O_RDONLY,
   PROT_READ,
   Program,
   VFIO_DEVICE_FEATURE,
@@ -52,6 +54,13 @@ const needs = [mediated(MTTY)];
 const STATE = VFIO_DEVICE_FEATURE.value('VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE');
 /** A register of the serial port that only keeps what is written to it. */
 const SCRATCH = 7;
+
+/** The number that the next file gets. */
+function lowestFreeNumber(): number {
+  const fd = sys.open('/dev/null', O_RDONLY | O_CLOEXEC);
+  sys.close(fd);
+  return fd;
+}
 
 /** A device that can be migrated, and a way to change its state that closes every stream after the test. */
 function migratable(context: TestContext): { device: Device; change: (state: number) => number } {
@@ -264,7 +273,9 @@ test(
       return result;
     };
     const set = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE;
+    const free = lowestFreeNumber();
     expect(ask(set, VFIO_DEVICE_STATE_PRE_COPY)).toBe(-14);
+    expect(lowestFreeNumber()).toBe(free);
     expect(ask(set, VFIO_DEVICE_STATE_RUNNING)).toBe(-14);
     expect(ask(VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE, 0)).toBe(-14);
     expect(ask(VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIGRATION, 0)).toBe(-14);
