@@ -6,6 +6,7 @@ import {
   O_RDONLY,
   PROT_READ,
   Program,
+  SLABINFO,
   VFIO_DEVICE_FEATURE,
   VFIO_DEVICE_FEATURE_GET,
   VFIO_DEVICE_FEATURE_MIGRATION,
@@ -29,6 +30,7 @@ import {
   VFIO_MIG_GET_PRECOPY_INFO,
   changeMigrationState,
   expect,
+  expectNoKernelLeak,
   ioctl,
   mediated,
   migrationDataSize,
@@ -281,6 +283,39 @@ test(
     expect(ask(VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIGRATION, 0)).toBe(-14);
     expect(ask(VFIO_DEVICE_FEATURE_GET | VFIO_DEVICE_FEATURE_MIG_DATA_SIZE, 0)).toBe(-14);
     expect(migrationState(device)).toBe(VFIO_DEVICE_STATE_RUNNING);
+  },
+);
+
+test(
+  'device.migration.leak.bad-pointer',
+  'a stream whose number cannot be told to the caller leaves nothing in the kernel',
+  {
+    covers: [STATE, VFIO_DEVICE_FEATURE.fails('EFAULT')],
+    source: 'drivers/vfio/vfio_main.c vfio_ioct_mig_return_fd()',
+    needs: [...needs, SLABINFO],
+    timeoutMs: 180_000,
+  },
+  (context) => {
+    const ROUNDS = 150;
+    const { device } = migratable(context);
+    const memory = context.memory({ size: 4096, kind: '4k' });
+    const flags = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_MIG_DEVICE_STATE;
+    const states = [VFIO_DEVICE_STATE_PRE_COPY, VFIO_DEVICE_STATE_RUNNING];
+    const requests = states.map((device_state) =>
+      Buffer.concat([
+        vfio_device_feature.encode({ argsz: 16, flags }),
+        vfio_device_feature_mig_state.encode({ device_state, data_fd: 0 }),
+      ]),
+    );
+    memory.write(0, Buffer.concat(requests));
+    expect(sys.mprotect(memory.address, 4096, PROT_READ)).toBe(0);
+    const program = new Program();
+    const refs = Array.from({ length: 2 * ROUNDS }, (_, index) => {
+      const address = memory.address + BigInt(16 * (index % 2));
+      return program.syscall('ioctl', device.fd, VFIO_DEVICE_FEATURE.request, address);
+    });
+    expectNoKernelLeak(ROUNDS, () => program.run());
+    expect(refs.filter((ref) => program.result(ref) !== -14)).toEqual([]);
   },
 );
 

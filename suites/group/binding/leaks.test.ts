@@ -1,8 +1,10 @@
 import { existsSync } from 'node:fs';
 import {
+  CDEV,
   NO_IOMMU_ROLE,
   OWN_MACHINE,
   SLABINFO,
+  VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
   bindAnew,
   bindIfBack,
   clearOverride,
@@ -12,6 +14,7 @@ import {
   expectNoKernelLeak,
   functionInRole,
   hasGroupNode,
+  hotResetInfo,
   loadModule,
   moduleUsers,
   removeFunction,
@@ -77,6 +80,30 @@ test(
     defer(rescan);
     removeFunction(pci);
     expect(eventually(() => !isThere())).toBe(true);
+  },
+);
+
+test(
+  'group.leak.iommu-group-of-neighbour',
+  'the IOMMU group of a device about which the owner of a neighbour has asked goes with the device',
+  {
+    source: 'drivers/vfio/iommufd.c vfio_iommufd_get_dev_id(): iommu_group_put()',
+    covers: [VFIO_DEVICE_GET_PCI_HOT_RESET_INFO],
+    device: 'igb-multi-0',
+    uses: ['igb-multi-1'],
+    needs: [CDEV, OWN_MACHINE],
+  },
+  ({ openCdev, iommufd, bound, defer }) => {
+    const device = openCdev();
+    device.bind(iommufd());
+    const neighbour = bound('igb-multi-1');
+    const directory = `/sys/kernel/iommu_groups/${neighbour.group}`;
+    expect(hotResetInfo(device).devices.map(({ bdf }) => bdf)).toContain(neighbour.bdf);
+    expect(existsSync(directory)).toBe(true);
+    defer(() => void eventually(() => bindIfBack('igb-multi-1')));
+    defer(rescan);
+    removeFunction(neighbour);
+    expect(eventually(() => !existsSync(directory))).toBe(true);
   },
 );
 
