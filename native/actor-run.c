@@ -60,14 +60,8 @@ static int wait_ready(struct pollfd *fds, nfds_t count, uint64_t timeout_ns)
 /* Only here is known what lies in the box already: the actor finds its copy there. */
 static uint64_t enter(const struct vc_actor *actor, struct vc_header *header)
 {
-	const int32_t thread = vc_black_box_thread;
-	uint64_t offset;
-
 	vc_forget_results(header);
-	vc_black_box_thread = -actor->pid;
-	offset = vc_black_box_offset(vc_black_box_enter(header));
-	vc_black_box_thread = thread;
-	return offset;
+	return vc_black_box_offset(vc_black_box_enter(header, -actor->pid));
 }
 
 int vc_actor_start(struct vc_actor *actor, void *block)

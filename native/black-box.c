@@ -93,10 +93,10 @@ struct vc_header *vc_black_box_at(uint64_t offset)
 	return box && offset ? (struct vc_header *)((char *)box + offset) : NULL;
 }
 
-struct vc_header *vc_black_box_enter(const struct vc_header *header)
+struct vc_header *vc_black_box_enter(const struct vc_header *header, int32_t thread)
 {
 	const struct vc_box_entry entry = {
-		.thread = vc_black_box_thread,
+		.thread = thread,
 		.arena_size = rounded(header->arena_size),
 		.block_size = rounded((uint32_t)(sizeof *header + header->arena_size +
 						 header->op_count * sizeof(struct vc_op))),

@@ -44,8 +44,11 @@ void vc_black_box_share(int fd, uint32_t size);
 /* The file of the box and its size; -1 if there is none. */
 int vc_black_box_channel(uint32_t *size);
 
-/* Puts a copy of the block into the box. NULL if there is no box, or if it is too small. */
-struct vc_header *vc_black_box_enter(const struct vc_header *header);
+/*
+ * Puts a copy of the block into the box, `thread` as in struct vc_box_entry. NULL if there is no box,
+ * or if it is too small.
+ */
+struct vc_header *vc_black_box_enter(const struct vc_header *header, int32_t thread);
 
 /* Where in the box a copy lies, for who shares it, and back; 0 and NULL for none. */
 uint64_t vc_black_box_offset(const struct vc_header *copy);

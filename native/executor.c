@@ -347,7 +347,6 @@ int vc_run_shared(void *block, size_t length, struct vc_header *copy)
 	if (vc_validate(block, length) < 0)
 		return -EINVAL;
 	vc_guard_install();
-	vc_forget_results(block);
 	execute(block, copy);
 	return 0;
 }
@@ -355,7 +354,7 @@ int vc_run_shared(void *block, size_t length, struct vc_header *copy)
 static void enter_and_execute(void *block)
 {
 	vc_forget_results(block);
-	execute(block, vc_black_box_enter(block));
+	execute(block, vc_black_box_enter(block, vc_black_box_thread));
 }
 
 int vc_run(void *block, uint32_t length)

@@ -94,8 +94,8 @@ int vc_validate(const void *block, size_t length);
 VC_EXPORT int vc_run(void *block, uint32_t length);
 
 /*
- * The same for a block that already lies in a MAP_SHARED mapping (its forks need no copy), and whose
- * copy lies in the black box, or NULL.
+ * The same for a block that already lies in a MAP_SHARED mapping (its forks need no copy), whose results
+ * are forgotten, and whose copy lies in the black box, or NULL.
  */
 int vc_run_shared(void *block, size_t length, struct vc_header *copy);
 

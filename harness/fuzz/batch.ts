@@ -1,6 +1,6 @@
 import type { Program } from '../shim/index.ts';
 import { type Data, type Ref } from '../shim/index.ts';
-import { errnoName } from '../abi/errno.ts';
+import { ERRNO, errnoName } from '../abi/errno.ts';
 import { Expectations } from './expectations.ts';
 
 /** Where the kernel did otherwise than the model said. */
@@ -101,6 +101,20 @@ export class Batch {
     }
     return found;
   }
+}
+
+/** The greatest errno that user space may see; larger ones are the kernel's own business. */
+export const LAST_ERRNO = ERRNO.EHWPOISON;
+
+/** What no call may return, whatever was asked for: null if no operation of the program has. */
+export function strangeResult(program: Program): ReturnType<Check> {
+  for (let index = 0; index < program.length; index++) {
+    const result = program.resultAt(index);
+    if (result >= -LAST_ERRNO) continue;
+    const what = `result of call ${index + 1}`;
+    return { what, expected: 'an errno of user space', observed: String(result) };
+  }
+  return null;
 }
 
 /** A result as people read it: a number, or the errno's name. */

@@ -38,21 +38,22 @@ export function chargedCaches(): string[] {
 }
 
 /**
- * Objects in use, by size, that kmalloc() has charged to the control group of whoever made it allocate
+ * Objects in use, by cache, that kmalloc() has charged to the control group of whoever made it allocate
  * (GFP_KERNEL_ACCOUNT). Root.
  * @param least bytes that the caches' objects have at least
  */
 export function chargedObjects(least: number): Map<string, number> {
+  const caches = chargedCaches().filter((name) => objectSize(name) >= least);
   // What processors keep in reserve counts as used otherwise.
-  for (const name of chargedCaches()) writeFileSync(`${CACHES}/${name}/shrink`, '1');
-  const caches = new RegExp(`^${CHARGED}(\\d+)(k?)\\s+(\\d+)`, 'gm');
-  const lines = [...readFileSync(SLABINFO, 'utf8').matchAll(caches)];
-  return new Map(
-    lines
-      .map(([, size, kilo, active]) => [Number(size) * (kilo ? 1024 : 1), Number(active)] as const)
-      .filter(([size]) => size >= least)
-      .map(([size, active]) => [String(size), active]),
-  );
+  for (const name of caches) writeFileSync(`${CACHES}/${name}/shrink`, '1');
+  const all = objectsInUse();
+  return new Map(caches.map((name) => [name, all.get(name) ?? 0]));
+}
+
+/** Bytes of an object of `kmalloc-cg-192`, `kmalloc-cg-1k`. */
+function objectSize(cache: string): number {
+  const size = cache.slice(CHARGED.length);
+  return parseInt(size) * (size.endsWith('k') ? 1024 : 1);
 }
 
 /**

@@ -24,7 +24,7 @@ export function expectCharged(
   const before = chargedObjects(least);
   make();
   const grown = [...chargedObjects(least)].filter(
-    ([size, active]) => active - (before.get(size) ?? 0) >= count / 2,
+    ([cache, active]) => active - (before.get(cache) ?? 0) >= count / 2,
   );
   expect(grown.length, `kinds of objects that were charged ${count} times`).toBeGreaterThanOrEqual(
     kinds,

@@ -1,15 +1,13 @@
-import { ERRNO } from '../abi/errno.ts';
-import { Batch, resultText, type Check } from '../fuzz/batch.ts';
+import { Batch, strangeResult, type Check } from '../fuzz/batch.ts';
 import type { Kind, Stage } from '../fuzz/fuzzer.ts';
 import { Program, runParallel } from '../shim/index.ts';
 import type { TestContext } from './context.ts';
 import type { FuzzOptions } from './fuzz.ts';
 
-const THREADS = 3;
+/** How many threads a program is spread over. */
+export const THREADS = 3;
 const MOST_PAUSE = 50;
 const PAUSE_NS = 2000;
-/** The greatest errno that user space may see. */
-const LAST_ERRNO = ERRNO.EHWPOISON;
 
 /** What operations of a race work on: each thread's own, and all of them once more, one after the other. */
 export interface Race<Run> {
@@ -33,10 +31,10 @@ class RacingStage<Run> implements Stage<Race<Run>> {
   }
 
   begin(batch: Batch): Race<Run> {
-    const threads = this.#batches.map((own) => {
-      own.reset();
-      return { batch: own, run: this.#stage.begin(own) };
-    });
+    const threads = this.#batches.map((own) => ({
+      batch: own.reset(),
+      run: this.#stage.begin(own),
+    }));
     return { threads, alone: this.#stage.begin(batch), batch };
   }
 
@@ -52,10 +50,8 @@ class RacingStage<Run> implements Stage<Race<Run>> {
 
   end({ threads, alone }: Race<Run>): ReturnType<Check> {
     for (const [thread, { batch }] of threads.entries()) {
-      const strange = firstStrange(batch.program);
-      if (strange === undefined) continue;
-      const what = `thread ${thread}: a result`;
-      return { what, expected: 'an errno of user space', observed: resultText(strange) };
+      const strange = strangeResult(batch.program);
+      if (strange) return { ...strange, what: `thread ${thread}: ${strange.what}` };
     }
     return this.#stage.end?.(alone) ?? null;
   }
@@ -63,14 +59,6 @@ class RacingStage<Run> implements Stage<Race<Run>> {
   tidy({ alone }: Race<Run>): void {
     this.#stage.tidy?.(alone);
   }
-}
-
-function firstStrange(program: Program): number | undefined {
-  for (let index = 0; index < program.length; index++) {
-    const result = program.resultAt(index);
-    if (result < -LAST_ERRNO) return result;
-  }
-  return undefined;
 }
 
 function raced<Run>(kind: Kind<Run>): Kind<Race<Run>> {
@@ -84,7 +72,8 @@ function raced<Run>(kind: Kind<Run>): Kind<Race<Run>> {
   };
 }
 
-function pause<Run>(): Kind<Race<Run>> {
+/** One of several threads does nothing for a while: the schedule of a program, in its seed. */
+export function pause<Run extends { threads: readonly { batch: Batch }[] }>(): Kind<Run> {
   return {
     weight: 2,
     fields: { thread: THREADS, time: MOST_PAUSE },

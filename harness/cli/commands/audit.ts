@@ -8,7 +8,7 @@ import { Journal, JOURNAL_FILE } from '../../../reports/journal.ts';
 import { makeResultsDirectory } from '../../../reports/results-directory.ts';
 import { audit as auditTests } from '../../runner/audit.ts';
 import { readAuditExceptions } from '../../runner/audit-exceptions.ts';
-import { selectTests } from '../../runner/select.ts';
+import { selectTests, spoilersLast } from '../../runner/select.ts';
 import { prepareTarget, targetNames } from '../choose-target.ts';
 import type { Target } from '../../target/target.ts';
 import { giveBack } from '../giving-back.ts';
@@ -40,7 +40,7 @@ export const audit: CommandModule<object, AuditArguments> = {
   handler: async (args) => {
     checkRunArguments(args);
     const names = targetNames(args);
-    const tests = selectTests(await listTests(), args.ids ?? []);
+    const tests = spoilersLast(selectTests(await listTests(), args.ids ?? []));
     const signals = interruption((name) => process.stderr.write(`${name}: ending the audit\n`));
     const directory = makeResultsDirectory(args.results, `audit-${names.kernel}`, new Date());
     const journal = new Journal(join(directory, JOURNAL_FILE));

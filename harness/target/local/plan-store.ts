@@ -86,9 +86,9 @@ export function removePlan(file: string): void {
 /** Removes what runs have left that were killed while they wrote their plan. */
 export function removeDrafts(folder = PLAN_FOLDER): void {
   for (const name of namesIn(folder).filter((name) => name.endsWith(DRAFT))) {
-    const [boot, pid, started] = name.split(/[-.]/);
-    const lives = boot === bootId().slice(0, 8) && startTime(Number(pid)) === started;
-    if (!lives) rmSync(join(folder, name), { force: true });
+    const pid = Number(name.split('-')[1]);
+    const living = ownerOf({ bootId: bootId(), pid, started: startTime(pid) });
+    if (name !== `${living}.json${DRAFT}`) rmSync(join(folder, name), { force: true });
   }
 }
 
@@ -111,7 +111,11 @@ export function isFromEarlierBoot({ bootId: boot }: Plan): boolean {
 }
 
 /** The name of a run, as a file can bear it. */
-function ownerOf({ bootId: boot, pid, started }: Plan): string {
+function ownerOf({
+  bootId: boot,
+  pid,
+  started,
+}: Omit<Plan, 'devices' | 'schema' | 'madeAt'>): string {
   return [boot.slice(0, 8), pid, started].join('-');
 }
 

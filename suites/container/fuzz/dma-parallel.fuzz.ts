@@ -1,11 +1,13 @@
 import {
   ERRNO,
   Program,
+  THREADS,
   VFIO_DMA_UNMAP_FLAG_ALL,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
   Batch,
   fuzz,
+  pause,
   runParallel,
   type Container,
   type Data,
@@ -18,13 +20,10 @@ import {
 import { PAGE, addMap, addUnmap, mapCall, unmapCall } from './dma-calls.ts';
 import { DmaModel, type Protection } from './dma-model.ts';
 
-const THREADS = 3;
 /** Pages that belong to one thread, from a multiple of it on; behind them those that all fight for. */
 const OWN = 16;
 const SHARED = 4;
 const BASE = 0x1000_0000;
-const MOST_PAUSE = 50;
-const PAUSE_NS = 2000;
 
 /** A thread with a window of its own, whose answers no other thread changes. */
 interface Thread {
@@ -164,12 +163,7 @@ const KINDS: Readonly<Record<string, Kind<ParallelRun>>> = {
       contended.push({ thread: own, page, ref, unmapped: argument });
     },
   },
-  pause: {
-    weight: 2,
-    fields: { thread: THREADS, time: MOST_PAUSE },
-    issue: ({ threads }, thread = 0, time = 0) =>
-      void threads[thread]!.batch.program.spin(time * PAUSE_NS),
-  },
+  pause: pause(),
 };
 
 /** An unmap of one page: how much it unmapped depends on who came first. */

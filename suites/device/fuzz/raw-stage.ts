@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import {
-  ERRNO,
+  LAST_ERRNO,
   MAP_ANONYMOUS,
   MAP_FIXED,
   MAP_POPULATE,
@@ -11,6 +11,7 @@ import {
   Program,
   reserveAddresses,
   runParallel,
+  strangeResult,
   sys,
   type Batch,
   type DmaMemory,
@@ -47,8 +48,6 @@ const PAUSE_NS = 500;
 const AT_THE_EDGE = 16;
 /** Places that an argument may be at. */
 export const PLACES = 7;
-/** The greatest errno that user space may see; larger ones are the kernel's own business. */
-const LAST_ERRNO = ERRNO.EHWPOISON;
 /**
  * VFIO_IOMMU_UNMAP_DMA and VFIO_IOMMU_DIRTY_PAGES of a container shift by a page size of zero
  * (docs/findings.md): these numbers are not given one.
@@ -189,13 +188,7 @@ export class RawStage implements Stage<RawRun> {
   }
 
   end({ batch: { program } }: RawRun): ReturnType<NonNullable<Stage<RawRun>['end']>> {
-    for (let index = 0; index < program.length; index++) {
-      const result = program.resultAt(index);
-      if (result >= 0 || result >= -LAST_ERRNO) continue;
-      const what = `result of call ${index + 1}`;
-      return { what, expected: 'an errno of user space', observed: String(result) };
-    }
-    return null;
+    return strangeResult(program);
   }
 
   tidy(): void {
