@@ -52,22 +52,58 @@ function areaOf(call: Call, argument: number): Area | undefined {
   }
 }
 
-/** Offsets that system calls of a run name, ascending; the same for all its calls. */
-const offsetsOfRun = new WeakMap<readonly Call[], number[]>();
+/** What the calls of a run do with its arena: worked out once for all of them, some runs have thousands. */
+interface ArenaUse {
+  /** Of each call, the bytes that its arguments lead to. */
+  areas: (Area | undefined)[][];
+  /** Of each byte, the index of the first operation that touches it. */
+  first: Int32Array;
+  /** Of each byte, the index of the last operation that was reached and touches it; -1: none. */
+  last: Int32Array;
+}
 
-function namedOffsets(call: Call): number[] {
-  let offsets = offsetsOfRun.get(call.siblings);
-  if (!offsets) {
-    // Loads and stores may name places within what a system call is given.
-    const all = call.siblings.flatMap(({ op }) =>
-      HARNESS.has(op.name)
-        ? []
-        : op.args.flatMap((arg) => (arg.kind === 'arena' ? [arg.offset] : [])),
-    );
-    offsets = [...new Set(all)].sort((a, b) => a - b);
-    offsetsOfRun.set(call.siblings, offsets);
-  }
-  return offsets;
+const useOfRun = new WeakMap<readonly Call[], ArenaUse>();
+
+function arenaUse(calls: readonly Call[]): ArenaUse {
+  const known = useOfRun.get(calls);
+  if (known) return known;
+  const size = calls[0]?.before.length ?? 0;
+  const use: ArenaUse = {
+    areas: areasOf(calls),
+    first: new Int32Array(size).fill(calls.length),
+    last: new Int32Array(size).fill(-1),
+  };
+  for (const call of calls)
+    for (const area of use.areas[call.index] ?? []) {
+      if (!area) continue;
+      const end = area.offset + area.length;
+      for (let at = area.offset; at < end; at++) {
+        if (use.first[at] === calls.length) use.first[at] = call.index;
+        if (reached(call)) use.last[at] = call.index;
+      }
+    }
+  useOfRun.set(calls, use);
+  return use;
+}
+
+function areasOf(calls: readonly Call[]): (Area | undefined)[][] {
+  // Loads and stores may name places within what a system call is given.
+  const named = calls.flatMap(({ op }) =>
+    HARNESS.has(op.name)
+      ? []
+      : op.args.flatMap((arg) => (arg.kind === 'arena' ? [arg.offset] : [])),
+  );
+  const ascending = [...new Set(named)].sort((a, b) => a - b);
+  const next = new Map(ascending.map((offset, position) => [offset, ascending[position + 1]]));
+  return calls.map((call) =>
+    call.op.args.map((_, argument) => {
+      const area = areaOf(call, argument);
+      const { kind } = signatureOf(call.op.name).params[argument] ?? {};
+      const end = area && kind === 'ioctl-argument' ? next.get(area.offset) : undefined;
+      if (!area || end === undefined) return area;
+      return { offset: area.offset, length: Math.min(area.length, end - area.offset) };
+    }),
+  );
 }
 
 /**
@@ -75,33 +111,17 @@ function namedOffsets(call: Call): number[] {
  * another argument of the run points to.
  */
 export function argumentArea(call: Call, argument: number): Area | undefined {
-  const area = areaOf(call, argument);
-  if (signatureOf(call.op.name).params[argument]?.kind !== 'ioctl-argument') return area;
-  const next = namedOffsets(call).find((offset) => offset > (area?.offset ?? 0));
-  if (!area || next === undefined) return area;
-  return { offset: area.offset, length: Math.min(area.length, next - area.offset) };
-}
-
-function touches(other: Call, area: Area): boolean {
-  return other.op.args.some((arg, argument) => {
-    if (arg.kind !== 'arena') return false;
-    const theirs = argumentArea(other, argument);
-    return (
-      theirs !== undefined &&
-      theirs.offset < area.offset + area.length &&
-      area.offset < theirs.offset + theirs.length
-    );
-  });
+  return arenaUse(call.siblings).areas[call.index]?.[argument];
 }
 
 /** No earlier operation of the run touched these bytes: the call was given what lay there before. */
 export function inputKnown(call: Call, area: Area): boolean {
-  return !call.siblings.slice(0, call.index).some((other) => touches(other, area));
+  const touched = arenaUse(call.siblings).first.subarray(area.offset, area.offset + area.length);
+  return touched.every((index) => index >= call.index);
 }
 
 /** No later operation of the run touched these bytes: what lies there afterwards is the call's. */
 export function outputKnown(call: Call, area: Area): boolean {
-  return !call.siblings
-    .slice(call.index + 1)
-    .some((other) => reached(other) && touches(other, area));
+  const touched = arenaUse(call.siblings).last.subarray(area.offset, area.offset + area.length);
+  return touched.every((index) => index <= call.index);
 }
