@@ -3,6 +3,7 @@ import { defineConfig } from 'vitest/config';
 // The conformance suites (suites/) do not run here: they need a target (`vfio-conformance run`).
 export default defineConfig({
   test: {
+    globalSetup: 'tests/temporary-folder.ts',
     projects: [
       {
         test: {
