@@ -10,6 +10,7 @@ import {
   IOMMU_IOAS_MAP_READABLE,
   IOMMU_IOAS_MAP_WRITEABLE,
   IOMMU_IOAS_UNMAP,
+  IOMMU_VFIO_IOAS,
   iommu_destroy,
   iommu_ioas_alloc,
   iommu_ioas_allow_iovas,
@@ -17,6 +18,7 @@ import {
   iommu_ioas_map_file,
   iommu_ioas_unmap,
   iommu_iova_range,
+  iommu_vfio_ioas,
 } from '../abi/iommufd.ts';
 import { Answer } from '../kernel/answer.ts';
 import { answerTo, ioctl } from './ioctl.ts';
@@ -121,6 +123,18 @@ export class Iommufd {
     });
     const { call, result } = ioctl(this.fd, IOMMU_IOAS_UNMAP, buffer);
     return new Answer(call, result, iommu_ioas_unmap.decode(buffer).length);
+  }
+
+  /** IOMMU_VFIO_IOAS: asks for the address space behind the container ioctls, or changes it; the value is its id. */
+  tryCompatIoas(op: number, ioas = 0, reserved = 0): Answer<number> {
+    const buffer = iommu_vfio_ioas.encode({
+      size: iommu_vfio_ioas.size,
+      ioas_id: ioas,
+      op,
+      __reserved: reserved,
+    });
+    const { call, result } = ioctl(this.fd, IOMMU_VFIO_IOAS, buffer);
+    return new Answer(call, result, iommu_vfio_ioas.decode(buffer).ioas_id);
   }
 
   tryDestroy(id: number): Answer {

@@ -9,7 +9,8 @@ import {
 /** The structure without capabilities. */
 export const INFO_SIZE = vfio_iommu_type1_info.size;
 
-const FILL = 0xa5;
+/** Content of memory before the kernel writes there. */
+export const UNTOUCHED = 0xa5;
 
 /** Bytes that GET_INFO asks for. */
 export function wanted(container: Container): number {
@@ -18,7 +19,7 @@ export function wanted(container: Container): number {
 
 /** GET_INFO into `argsz` bytes with known content, more of it behind them. */
 export function filled(container: Container, argsz: number): Buffer {
-  const buffer = Buffer.alloc(4096, FILL);
+  const buffer = Buffer.alloc(4096, UNTOUCHED);
   buffer.writeUInt32LE(argsz, 0);
   expect(ioctl(container.fd, VFIO_IOMMU_GET_INFO, buffer)).toSucceed(0);
   return buffer;
@@ -26,5 +27,5 @@ export function filled(container: Container, argsz: number): Buffer {
 
 /** Whether the bytes are as they were before {@link filled}. */
 export function isUntouched(bytes: Buffer): boolean {
-  return bytes.every((byte) => byte === FILL);
+  return bytes.every((byte) => byte === UNTOUCHED);
 }

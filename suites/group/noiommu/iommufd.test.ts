@@ -2,7 +2,6 @@ import {
   CDEV,
   Container,
   ERRNO,
-  IOMMU_VFIO_IOAS,
   IOMMU_VFIO_IOAS_CLEAR,
   IOMMU_VFIO_IOAS_SET,
   NOIOMMU,
@@ -16,11 +15,8 @@ import {
   VFIO_TYPE1v2_IOMMU,
   bindWithoutIommu,
   expect,
-  ioctl,
-  iommu_vfio_ioas,
   openNoIommuGroup,
   test,
-  type Answer,
   type Group,
   type Iommufd,
   type PciFunction,
@@ -32,15 +28,6 @@ const COMPAT = 'drivers/iommu/iommufd/vfio_compat.c iommufd_vfio_compat_set_no_i
 const GROUP_OPEN = 'drivers/vfio/group.c vfio_df_group_open()';
 const NEEDS = { device: NO_IOMMU_ROLE, needs: [NOIOMMU, CDEV, OWN_MACHINE] };
 const NOBODY = 65534;
-
-/** IOMMU_VFIO_IOAS: makes an address space the one behind the container ioctls, or none. */
-function trySetCompatIoas(io: Iommufd, op: number, ioas = 0): Answer {
-  return ioctl(
-    io.fd,
-    IOMMU_VFIO_IOAS,
-    iommu_vfio_ioas.encode({ size: iommu_vfio_ioas.size, ioas_id: ioas, op, __reserved: 0 }),
-  );
-}
 
 /** The device without an IOMMU, its group in an iommufd. */
 function inIommufd(context: TestContext): { pci: PciFunction; group: Group; io: Iommufd } {
@@ -85,9 +72,9 @@ test(
     const group = openNoIommuGroup(context, pci);
     const io = context.iommufd();
     const ioas = io.allocIoas();
-    expect(trySetCompatIoas(io, IOMMU_VFIO_IOAS_SET, ioas)).toSucceed(0);
+    expect(io.tryCompatIoas(IOMMU_VFIO_IOAS_SET, ioas)).toSucceed(0);
     expect(group.trySetContainer(io.fd)).toFailWith('EINVAL');
-    expect(trySetCompatIoas(io, IOMMU_VFIO_IOAS_CLEAR)).toSucceed(0);
+    expect(io.tryCompatIoas(IOMMU_VFIO_IOAS_CLEAR)).toSucceed(0);
     expect(group.trySetContainer(io.fd)).toSucceed(0);
   },
 );
@@ -98,9 +85,9 @@ test(
   { covers: [VFIO_GROUP_GET_DEVICE_FD.fails('EPERM')], source: GROUP_OPEN, ...NEEDS },
   (context) => {
     const { pci, group, io } = inIommufd(context);
-    expect(trySetCompatIoas(io, IOMMU_VFIO_IOAS_SET, io.allocIoas())).toSucceed(0);
+    expect(io.tryCompatIoas(IOMMU_VFIO_IOAS_SET, io.allocIoas())).toSucceed(0);
     expect(group.tryGetDevice(pci.bdf)).toFailWith('EPERM');
-    expect(trySetCompatIoas(io, IOMMU_VFIO_IOAS_CLEAR)).toSucceed(0);
+    expect(io.tryCompatIoas(IOMMU_VFIO_IOAS_CLEAR)).toSucceed(0);
     const device = context.openDevice(group, pci.bdf);
     expect(device.config.read16(0)).toBe(pci.vendor);
     expect(group.tryUnsetContainer()).toSucceed(0);

@@ -1,4 +1,4 @@
-import { CDEV, expect, test } from '../../harness/testing/index.ts';
+import { CDEV, expect, test } from '../../../harness/testing/index.ts';
 
 const P = 4096n;
 const END = 1n << 64n;
