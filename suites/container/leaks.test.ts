@@ -262,3 +262,42 @@ test(
     });
   },
 );
+
+test(
+  'container.leaks.living-owner',
+  'a process that mapped memory is forgotten when it ends, also if another took its mapping over before',
+  {
+    covers: [VFIO_IOMMU_MAP_DMA.flag('VFIO_DMA_MAP_FLAG_VADDR')],
+    source: 'drivers/vfio/vfio_iommu_type1.c vfio_change_dma_owner()',
+    ...OPTIONS,
+  },
+  ({ actor, container }) => {
+    const parent = actor({ inheritFds: [container.fd] });
+    const memory = new Program();
+    const address = memory.syscall('mmap', 0, 4096, 3, 0x22, -1, 0);
+    parent.run(memory);
+    const vaddr = memory.address(address);
+    expectNoKernelLeak(PROCESSES / 2, () => {
+      const program = new Program();
+      const range = { iova: IOVA, size: P };
+      const calls = Array.from({ length: PROCESSES / 2 }, () => {
+        const refs: Ref[] = [];
+        const owner = program.fork(() => {
+          refs.push(
+            addMapDma(program, container.fd, { ...range, vaddr }),
+            addUnmapDma(program, container.fd, { ...range, flags: VFIO_DMA_UNMAP_FLAG_VADDR }).ref,
+          );
+          const heir = program.fork(() => {
+            const taken = { ...range, vaddr, flags: VFIO_DMA_MAP_FLAG_VADDR };
+            refs.push(addMapDma(program, container.fd, taken));
+          });
+          program.syscall('wait4', heir, 0, 0, 0);
+        });
+        program.syscall('wait4', owner, 0, 0, 0);
+        return [...refs, addUnmapDma(program, container.fd, range).ref];
+      });
+      parent.run(program);
+      expect(new Set(calls.flat().map((ref) => program.result(ref)))).toEqual(new Set([0]));
+    });
+  },
+);
