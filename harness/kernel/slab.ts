@@ -21,12 +21,15 @@ export function slabinfoReadable(): boolean {
   }
 }
 
+/** Caches of what VFIO holds besides: processes, open files, the inode of each device, nodes of its xarrays. */
+const HELD = 'mm_struct|task_struct|filp|inode_cache|radix_tree_node';
+
 /**
  * Objects in use in the caches from which kmalloc() takes, memdup_user() with its kin, which may have caches of
- * its own (CONFIG_SLAB_BUCKETS), and in those of processes (Documentation/filesystems/proc.rst, slabinfo). Root.
+ * its own (CONFIG_SLAB_BUCKETS), and in {@link HELD} (Documentation/filesystems/proc.rst, slabinfo). Root.
  */
 export function objectsInUse(): Map<string, number> {
-  const caches = /^(kmalloc-\S+|memdup_user-\S+|mm_struct|task_struct)\s+(\d+)/gm;
+  const caches = new RegExp(`^(kmalloc-\\S+|memdup_user-\\S+|${HELD})\\s+(\\d+)`, 'gm');
   const lines = readFileSync(SLABINFO, 'utf8').matchAll(caches);
   return new Map([...lines].map(([, name, active]) => [name!, Number(active)]));
 }
