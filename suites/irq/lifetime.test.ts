@@ -16,29 +16,10 @@ import {
   type Device,
   type TestContext,
 } from '../../harness/testing/index.ts';
+import { numberComesBack, numberIsFree } from './eventfd-numbers.ts';
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
 const SOURCE = [INTRS, 'drivers/vfio/virqfd.c'];
-
-/** Whether the kernel gives the number out again, so that nothing holds the eventfd any more. */
-function numberIsFree(id: number): boolean {
-  const taken: Eventfd[] = [];
-  let found = false;
-  for (let count = 0; count < 32 && !found; count++) {
-    const eventfd = new Eventfd();
-    taken.push(eventfd);
-    found = eventfd.id === id;
-  }
-  for (const eventfd of taken) eventfd.close();
-  return found;
-}
-
-/** Waits for what the kernel lets go of later: RCU callbacks, work queues. */
-function numberComesBack(id: number): boolean {
-  const deadline = Date.now() + 10_000;
-  while (!numberIsFree(id)) if (Date.now() > deadline) return false;
-  return true;
-}
 
 /** What holds an eventfd: a name, and how it is armed on an igb. */
 interface Holder {

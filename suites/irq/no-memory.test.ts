@@ -17,6 +17,7 @@ import {
   type IrqAction,
   type TestContext,
 } from '../../harness/testing/index.ts';
+import { numberComesBack } from './eventfd-numbers.ts';
 
 const INTRS = 'drivers/vfio/pci/vfio_pci_intrs.c';
 
@@ -113,6 +114,10 @@ for (const row of ROWS) {
       );
       expect(refused).toBeGreaterThan(0);
       expect(irqs.tryEventfds([signal], 0, action)).toSucceed(0);
+      const { id } = signal;
+      signal.close();
+      irqs.disable();
+      expect(numberComesBack(id), 'no refused call holds the eventfd').toBe(true);
     },
   );
 }

@@ -76,6 +76,27 @@ test(
 );
 
 test(
+  'container.iommufd.get-info.capabilities-past-the-end',
+  'capabilities that do not fit into the memory behind argsz are answered with EFAULT, whichever it is',
+  { covers: [VFIO_IOMMU_GET_INFO.fails('EFAULT')], source: GET_INFO, ...AS_CONTAINER },
+  (context) => {
+    const { container } = asContainer(context);
+    const ram = context.memory({ size: 2 * 4096, kind: '4k' });
+    sys.munmap(ram.address + 4096n, 4096);
+    const request = Buffer.alloc(4);
+    request.writeUInt32LE(wanted(container));
+    // There is memory for the structure, for DMA_AVAIL too, and for the header of the ranges.
+    for (const size of [INFO_SIZE, INFO_SIZE + FIRST_SIZE, INFO_SIZE + 2 * FIRST_SIZE]) {
+      ram.write(4096 - size, request);
+      const address = ram.address + BigInt(4096 - size);
+      expect(ioctl(container.fd, VFIO_IOMMU_GET_INFO, address), `${size} bytes`).toFailWith(
+        'EFAULT',
+      );
+    }
+  },
+);
+
+test(
   'container.iommufd.get-info.without-device',
   'before a device is opened every page size and IOVA will do',
   { covers: [VFIO_IOMMU_GET_INFO.fails('ENODEV')], source: GET_INFO, ...AS_CONTAINER },
