@@ -21,17 +21,27 @@ export function slabinfoReadable(): boolean {
   }
 }
 
-/** Caches of what VFIO holds besides: processes, open files, the inode of each device, nodes of its xarrays. */
-const HELD = 'mm_struct|task_struct|filp|inode_cache|radix_tree_node';
-
 /**
- * Objects in use in the caches from which kmalloc() takes, memdup_user() with its kin, which may have caches of
- * its own (CONFIG_SLAB_BUCKETS), and in {@link HELD} (Documentation/filesystems/proc.rst, slabinfo). Root.
+ * Caches from which kmalloc() takes, memdup_user() with its kin, which may have caches of its own
+ * (CONFIG_SLAB_BUCKETS), and those of what VFIO holds besides: processes, open files, the inode of each device,
+ * nodes of its xarrays.
  */
+const CACHE =
+  /^(?:kmalloc-|memdup_user-|(?:mm_struct|task_struct|filp|inode_cache|radix_tree_node)$)/;
+
+/** Objects in use in each {@link CACHE} (Documentation/filesystems/proc.rst, slabinfo). Root. */
 export function objectsInUse(): Map<string, number> {
-  const caches = new RegExp(`^(kmalloc-\\S+|memdup_user-\\S+|${HELD})\\s+(\\d+)`, 'gm');
-  const lines = readFileSync(SLABINFO, 'utf8').matchAll(caches);
-  return new Map([...lines].map(([, name, active]) => [name!, Number(active)]));
+  emptyReserves();
+  const lines = readFileSync(SLABINFO, 'utf8').matchAll(/^(\S+)\s+(\d+)/gm);
+  const all = [...lines].map(([, name, active]) => [name!, Number(active)] as const);
+  return new Map(all.filter(([name]) => CACHE.test(name)));
+}
+
+/** What processors keep in reserve counts as in use otherwise: of the smallest objects, hundreds. */
+function emptyReserves(): void {
+  if (!existsSync(CACHES)) return;
+  for (const name of readdirSync(CACHES))
+    if (CACHE.test(name)) writeFileSync(`${CACHES}/${name}/shrink`, '1');
 }
 
 /** The caches of kmalloc() for what is charged to control groups; none without CONFIG_MEMCG. */
@@ -47,8 +57,6 @@ export function chargedCaches(): string[] {
  */
 export function chargedObjects(least: number): Map<string, number> {
   const caches = chargedCaches().filter((name) => objectSize(name) >= least);
-  // What processors keep in reserve counts as used otherwise.
-  for (const name of caches) writeFileSync(`${CACHES}/${name}/shrink`, '1');
   const all = objectsInUse();
   return new Map(caches.map((name) => [name, all.get(name) ?? 0]));
 }

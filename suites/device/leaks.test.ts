@@ -18,6 +18,7 @@ import {
   expectNoKernelLeak,
   fds,
   require,
+  sys,
   test,
   vfio_device_feature,
   vfio_device_feature_dma_buf,
@@ -127,6 +128,14 @@ function addIoctl(program: Program, { device }: TestContext, request: number, by
   return program.syscall('ioctl', device.fd, request, program.data(bytes));
 }
 
+/** The address of some bytes with no memory behind them. */
+function endOfMemory({ memory }: TestContext, bytes: Buffer): bigint {
+  const ram = memory({ size: 2 * 4096, kind: '4k' });
+  sys.munmap(ram.address + 4096n, 4096);
+  ram.write(4096 - bytes.length, bytes);
+  return ram.address + BigInt(4096 - bytes.length);
+}
+
 /** VFIO_DEVICE_FEATURE_DMA_BUF of the memory of ivshmem. */
 function addExport(program: Program, t: TestContext, offset: bigint, length: bigint): Ref {
   const ranges = Buffer.alloc(16);
@@ -179,19 +188,28 @@ const CALLS: Repeated[] = [
   },
   {
     name: 'hot-reset-refused',
-    title: 'a hot reset refused because what is shown is no group, or no fd',
-    covers: [VFIO_DEVICE_PCI_HOT_RESET.fails('EINVAL'), VFIO_DEVICE_PCI_HOT_RESET.fails('EBADF')],
+    title: 'a hot reset refused because what is shown is no group, no fd, or not there',
+    covers: [
+      VFIO_DEVICE_PCI_HOT_RESET.fails('EINVAL'),
+      VFIO_DEVICE_PCI_HOT_RESET.fails('EBADF'),
+      VFIO_DEVICE_PCI_HOT_RESET.fails('EFAULT'),
+    ],
     source: `${CORE} vfio_pci_ioctl_pci_hot_reset_groups()`,
     device: 'igb',
-    add: (program, t) =>
-      [t.device.fd, 9999].map((fd) => {
-        const shown = fds([fd]);
-        const argsz = vfio_pci_hot_reset.size + shown.length;
-        const header = vfio_pci_hot_reset.encode({ argsz, flags: 0, count: 1 });
-        const bytes = Buffer.concat([header, shown]);
-        return addIoctl(program, t, VFIO_DEVICE_PCI_HOT_RESET.request, bytes);
-      }),
-    answers: [-ERRNO.EINVAL, -ERRNO.EBADF],
+    add: (program, t) => {
+      const header = vfio_pci_hot_reset.encode({
+        argsz: vfio_pci_hot_reset.size + 4,
+        flags: 0,
+        count: 1,
+      });
+      const { request } = VFIO_DEVICE_PCI_HOT_RESET;
+      const shown = [t.device.fd, 9999].map((fd) =>
+        addIoctl(program, t, request, Buffer.concat([header, fds([fd])])),
+      );
+      const end = endOfMemory(t, header);
+      return [...shown, program.syscall('ioctl', t.device.fd, request, end)];
+    },
+    answers: [-ERRNO.EINVAL, -ERRNO.EBADF, -ERRNO.EFAULT],
   },
   {
     name: 'dma-buf',
