@@ -1,10 +1,12 @@
 import {
   accessSync,
+  closeSync,
   constants,
   existsSync,
+  openSync,
   readdirSync,
   readFileSync,
-  writeFileSync,
+  writeSync,
 } from 'node:fs';
 
 const SLABINFO = '/proc/slabinfo';
@@ -29,19 +31,29 @@ export function slabinfoReadable(): boolean {
 const CACHE =
   /^(?:kmalloc-|memdup_user-|(?:mm_struct|task_struct|filp|inode_cache|radix_tree_node)$)/;
 
-/** Objects in use in each {@link CACHE} (Documentation/filesystems/proc.rst, slabinfo). Root. */
-export function objectsInUse(): Map<string, number> {
-  emptyReserves();
-  const lines = readFileSync(SLABINFO, 'utf8').matchAll(/^(\S+)\s+(\d+)/gm);
-  const all = [...lines].map(([, name, active]) => [name!, Number(active)] as const);
-  return new Map(all.filter(([name]) => CACHE.test(name)));
-}
+/** Counts objects in use in each {@link CACHE} (Documentation/filesystems/proc.rst, slabinfo). Root. */
+export class SlabCounts {
+  /** Open all the time: opening a file of sysfs takes objects itself, and they go late. */
+  readonly #reserves: readonly number[];
 
-/** What processors keep in reserve counts as in use otherwise: of the smallest objects, hundreds. */
-function emptyReserves(): void {
-  if (!existsSync(CACHES)) return;
-  for (const name of readdirSync(CACHES))
-    if (CACHE.test(name)) writeFileSync(`${CACHES}/${name}/shrink`, '1');
+  constructor() {
+    const caches = existsSync(CACHES) ? readdirSync(CACHES) : [];
+    this.#reserves = caches
+      .filter((name) => CACHE.test(name))
+      .map((name) => openSync(`${CACHES}/${name}/shrink`, 'w'));
+  }
+
+  objectsInUse(): Map<string, number> {
+    // What processors keep in reserve counts as in use otherwise: of the smallest objects, hundreds.
+    for (const reserve of this.#reserves) writeSync(reserve, '1', 0);
+    const lines = readFileSync(SLABINFO, 'utf8').matchAll(/^(\S+)\s+(\d+)/gm);
+    const all = [...lines].map(([, name, active]) => [name!, Number(active)] as const);
+    return new Map(all.filter(([name]) => CACHE.test(name)));
+  }
+
+  close(): void {
+    for (const reserve of this.#reserves) closeSync(reserve);
+  }
 }
 
 /** The caches of kmalloc() for what is charged to control groups; none without CONFIG_MEMCG. */
@@ -51,14 +63,17 @@ export function chargedCaches(): string[] {
 }
 
 /**
- * Objects in use, by cache, that kmalloc() has charged to the control group of whoever made it allocate
- * (GFP_KERNEL_ACCOUNT). Root.
+ * Of all objects in use those, by cache, that kmalloc() has charged to the control group of whoever made it
+ * allocate (GFP_KERNEL_ACCOUNT).
  * @param least bytes that the caches' objects have at least
  */
-export function chargedObjects(least: number): Map<string, number> {
-  const caches = chargedCaches().filter((name) => objectSize(name) >= least);
-  const all = objectsInUse();
-  return new Map(caches.map((name) => [name, all.get(name) ?? 0]));
+export function chargedObjects(
+  inUse: ReadonlyMap<string, number>,
+  least: number,
+): Map<string, number> {
+  return new Map(
+    [...inUse].filter(([name]) => name.startsWith(CHARGED) && objectSize(name) >= least),
+  );
 }
 
 /** Bytes of an object of `kmalloc-cg-192`, `kmalloc-cg-1k`. */

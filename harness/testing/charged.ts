@@ -1,4 +1,4 @@
-import { chargedCaches, chargedObjects, slabinfoReadable } from '../kernel/slab.ts';
+import { SlabCounts, chargedCaches, chargedObjects, slabinfoReadable } from '../kernel/slab.ts';
 import { expect } from './expect.ts';
 import type { Requirement } from './requirement.ts';
 
@@ -21,11 +21,14 @@ export function expectCharged(
   { count, kinds = 1, least = 64 }: { count: number; kinds?: number; least?: number },
   make: () => void,
 ): void {
-  const before = chargedObjects(least);
+  const slab = new SlabCounts();
+  const charged = () => chargedObjects(slab.objectsInUse(), least);
+  const before = charged();
   make();
-  const grown = [...chargedObjects(least)].filter(
+  const grown = [...charged()].filter(
     ([cache, active]) => active - (before.get(cache) ?? 0) >= count / 2,
   );
+  slab.close();
   expect(grown.length, `kinds of objects that were charged ${count} times`).toBeGreaterThanOrEqual(
     kinds,
   );

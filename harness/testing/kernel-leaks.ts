@@ -1,4 +1,4 @@
-import { objectsInUse, slabinfoReadable, unaccountedPages } from '../kernel/slab.ts';
+import { SlabCounts, slabinfoReadable, unaccountedPages } from '../kernel/slab.ts';
 import { eventually } from './eventually.ts';
 import { expect } from './expect.ts';
 import type { Requirement } from './requirement.ts';
@@ -16,16 +16,16 @@ export const SLABINFO: Requirement = {
 const PATIENCE_MS = [500, 500, 10_000];
 
 /** Objects in use by cache, and pages that are nobody's. */
-function holdings(): Map<string, number> {
-  return objectsInUse().set('pages', unaccountedPages());
+function holdings(slab: SlabCounts): Map<string, number> {
+  return slab.objectsInUse().set('pages', unaccountedPages());
 }
 
 /** What there is more of than before, by more than `limit`. */
-function growth(before: ReadonlyMap<string, number>, limit: number): Map<string, number> {
-  const more = [...holdings()].map(
-    ([name, objects]) => [name, objects - (before.get(name) ?? 0)] as const,
+function growth(slab: SlabCounts, before: ReadonlyMap<string, number>, limit: number): string[] {
+  const grown = [...holdings(slab)].filter(
+    ([name, objects]) => objects - (before.get(name) ?? 0) > limit,
   );
-  return new Map(more.filter(([, objects]) => objects > limit));
+  return grown.map(([name]) => name);
 }
 
 /**
@@ -35,14 +35,24 @@ function growth(before: ReadonlyMap<string, number>, limit: number): Map<string,
  * @param run does `rounds` repetitions, a hundred at least; called again while it seems to leak.
  */
 export function expectNoKernelLeak(rounds: number, run: () => void): void {
+  const slab = new SlabCounts();
+  try {
+    expect(leaking(slab, rounds, run), `what grows by ${rounds} rounds, each time`).toEqual([]);
+  } finally {
+    slab.close();
+  }
+}
+
+/** The caches that grow by each batch. */
+function leaking(slab: SlabCounts, rounds: number, run: () => void): string[] {
   let suspects: string[] = [];
   for (const [batch, patience] of PATIENCE_MS.entries()) {
-    const before = holdings();
+    const before = holdings(slab);
     run();
-    eventually(() => growth(before, rounds / 2).size === 0, patience);
-    const grown = [...growth(before, rounds / 2).keys()];
+    eventually(() => growth(slab, before, rounds / 2).length === 0, patience);
+    const grown = growth(slab, before, rounds / 2);
     suspects = batch === 0 ? grown : suspects.filter((name) => grown.includes(name));
-    if (suspects.length === 0) return;
+    if (suspects.length === 0) break;
   }
-  expect(suspects, `what grows by ${rounds} rounds, each time`).toEqual([]);
+  return suspects;
 }
