@@ -31,6 +31,10 @@ export function slabinfoReadable(): boolean {
 const CACHE =
   /^(?:kmalloc-|memdup_user-|(?:mm_struct|task_struct|filp|inode_cache|radix_tree_node)$)/;
 
+/** Its memory comes from a cache with few objects in a slab; of the smallest, one slab holds hundreds. */
+const SHRINK = '1'.padEnd(2500);
+const READINGS = 3;
+
 /** Counts objects in use in each {@link CACHE} (Documentation/filesystems/proc.rst, slabinfo). Root. */
 export class SlabCounts {
   /** Open all the time: opening a file of sysfs takes objects itself, and they go late. */
@@ -43,12 +47,23 @@ export class SlabCounts {
       .map((name) => openSync(`${CACHES}/${name}/shrink`, 'w'));
   }
 
+  /**
+   * By cache. A slab that a processor takes objects from counts as in use as a whole, so what is counted is
+   * never too little: the least of some readings is nearest.
+   */
   objectsInUse(): Map<string, number> {
-    // What processors keep in reserve counts as in use otherwise: of the smallest objects, hundreds.
-    for (const reserve of this.#reserves) writeSync(reserve, '1', 0);
+    const least = new Map<string, number>();
+    for (let reading = 0; reading < READINGS; reading++)
+      for (const [name, objects] of this.#read())
+        least.set(name, Math.min(objects, least.get(name) ?? Infinity));
+    return least;
+  }
+
+  #read(): (readonly [string, number])[] {
+    for (const reserve of this.#reserves) writeSync(reserve, SHRINK, 0);
     const lines = readFileSync(SLABINFO, 'utf8').matchAll(/^(\S+)\s+(\d+)/gm);
     const all = [...lines].map(([, name, active]) => [name!, Number(active)] as const);
-    return new Map(all.filter(([name]) => CACHE.test(name)));
+    return all.filter(([name]) => CACHE.test(name));
   }
 
   close(): void {

@@ -49,8 +49,12 @@ function leaking(slab: SlabCounts, rounds: number, run: () => void): string[] {
   for (const [batch, patience] of PATIENCE_MS.entries()) {
     const before = holdings(slab);
     run();
-    eventually(() => growth(slab, before, rounds / 2).length === 0, patience);
-    const grown = growth(slab, before, rounds / 2);
+    let grown = growth(slab, before, rounds / 2);
+    eventually(() => {
+      const still = growth(slab, before, rounds / 2);
+      grown = grown.filter((name) => still.includes(name));
+      return grown.length === 0;
+    }, patience);
     suspects = batch === 0 ? grown : suspects.filter((name) => grown.includes(name));
     if (suspects.length === 0) break;
   }
