@@ -1,22 +1,32 @@
 import {
+  MAP_SHARED,
   OWN_MACHINE,
+  O_CLOEXEC,
+  O_RDWR,
   PCI_COMMAND,
   PCI_COMMAND_INTX_DISABLE,
   PCI_COMMAND_MASTER,
   PCI_COMMAND_MEMORY,
+  PROT_READ,
+  PROT_WRITE,
+  RawConfig,
   VFIO_DEVICE_FLAGS_RESET,
   bindTo,
   enableDevice,
   eventually,
   expect,
+  keepAwake,
   resetMethods,
   runtimeStatus,
   scratchRegisters,
   setResetMethods,
+  sys,
   test,
   tryHotReset,
   unbind,
   type Device,
+  type PciFunction,
+  type TestContext,
 } from '../../../harness/testing/index.ts';
 
 const TRY_RESET = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_dev_set_try_reset()';
@@ -25,6 +35,18 @@ const DISABLE = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_disable()';
 
 /** Multicast table array, which a bus reset clears. */
 const { offset: MTA } = scratchRegisters('e1000e');
+const BAR_SIZE = 0x2_0000;
+
+/** A BAR of a function that nobody has opened, as sysfs maps it. */
+function mapSysfsBar(pci: PciFunction, bar: number, defer: TestContext['defer']): bigint {
+  const fd = sys.open(`${pci.path}/resource${bar}`, O_RDWR | O_CLOEXEC);
+  expect(fd).toBeGreaterThanOrEqual(0);
+  const address = sys.mmap(0n, BAR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  sys.close(fd);
+  expect(address).toBeGreaterThan(0n);
+  defer(() => void sys.munmap(address, BAR_SIZE));
+  return address;
+}
 
 function mark(device: Device, value: number): void {
   enableDevice(device);
@@ -73,6 +95,37 @@ test(
     sibling.close();
     const third = openDevice(group, pci.bdf);
     expect(marked(third)).toBe(0);
+  },
+);
+
+test(
+  'device.close-reset.once',
+  'a bus that was reset is not reset again when a function that can be reset alone is closed',
+  {
+    covers: [],
+    source: TRY_RESET,
+    device: 'igb-multi-0',
+    uses: ['igb-multi-1'],
+    needs: [OWN_MACHINE],
+  },
+  ({ group, pci, bound, openRole, openDevice, defer }) => {
+    bound('igb-multi-1');
+    defer(setResetMethods(pci, []));
+    const first = openDevice(group, pci.bdf);
+    mark(first, 0x7777_8888);
+    first.close();
+    // Opened by VFIO it would be reset when it is closed: its register is reached through sysfs.
+    defer(keepAwake(pci));
+    const raw = new RawConfig(pci);
+    defer(() => raw.close());
+    const command = raw.read16(PCI_COMMAND);
+    raw.write16(PCI_COMMAND, command | PCI_COMMAND_MEMORY);
+    defer(() => raw.write16(PCI_COMMAND, command));
+    const register = mapSysfsBar(pci, 0, defer) + BigInt(MTA);
+    expect(sys.load(32, register).value).toBe(0n);
+    sys.store(32, register, 0x9999_aaaan);
+    openRole('igb-multi-1').device.close();
+    expect(sys.load(32, register).value).toBe(0x9999_aaaan);
   },
 );
 
