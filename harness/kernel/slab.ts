@@ -71,6 +71,16 @@ export class SlabCounts {
   }
 }
 
+/** Gives a body the means to count, for as long as it runs. */
+export function withSlabCounts<T>(body: (slab: SlabCounts) => T): T {
+  const slab = new SlabCounts();
+  try {
+    return body(slab);
+  } finally {
+    slab.close();
+  }
+}
+
 /** The caches of kmalloc() for what is charged to control groups; none without CONFIG_MEMCG. */
 export function chargedCaches(): string[] {
   if (!existsSync(CACHES)) return [];

@@ -1,4 +1,4 @@
-import { SlabCounts, chargedCaches, chargedObjects, slabinfoReadable } from '../kernel/slab.ts';
+import { chargedCaches, chargedObjects, slabinfoReadable, withSlabCounts } from '../kernel/slab.ts';
 import { expect } from './expect.ts';
 import type { Requirement } from './requirement.ts';
 
@@ -21,14 +21,14 @@ export function expectCharged(
   { count, kinds = 1, least = 64 }: { count: number; kinds?: number; least?: number },
   make: () => void,
 ): void {
-  const slab = new SlabCounts();
-  const charged = () => chargedObjects(slab.objectsInUse(), least);
-  const before = charged();
-  make();
-  const grown = [...charged()].filter(
-    ([cache, active]) => active - (before.get(cache) ?? 0) >= count / 2,
-  );
-  slab.close();
+  const grown = withSlabCounts((slab) => {
+    const charged = () => chargedObjects(slab.objectsInUse(), least);
+    const before = charged();
+    make();
+    return [...charged()].filter(
+      ([cache, active]) => active - (before.get(cache) ?? 0) >= count / 2,
+    );
+  });
   expect(grown.length, `kinds of objects that were charged ${count} times`).toBeGreaterThanOrEqual(
     kinds,
   );

@@ -1,4 +1,9 @@
-import { SlabCounts, slabinfoReadable, unaccountedPages } from '../kernel/slab.ts';
+import {
+  slabinfoReadable,
+  unaccountedPages,
+  withSlabCounts,
+  type SlabCounts,
+} from '../kernel/slab.ts';
 import { eventually } from './eventually.ts';
 import { expect } from './expect.ts';
 import type { Requirement } from './requirement.ts';
@@ -35,12 +40,8 @@ function growth(slab: SlabCounts, before: ReadonlyMap<string, number>, limit: nu
  * @param run does `rounds` repetitions, a hundred at least; called again while it seems to leak.
  */
 export function expectNoKernelLeak(rounds: number, run: () => void): void {
-  const slab = new SlabCounts();
-  try {
-    expect(leaking(slab, rounds, run), `what grows by ${rounds} rounds, each time`).toEqual([]);
-  } finally {
-    slab.close();
-  }
+  const suspects = withSlabCounts((slab) => leaking(slab, rounds, run));
+  expect(suspects, `what grows by ${rounds} rounds, each time`).toEqual([]);
 }
 
 /** The caches that grow by each batch. */
@@ -49,13 +50,13 @@ function leaking(slab: SlabCounts, rounds: number, run: () => void): string[] {
   for (const [batch, patience] of PATIENCE_MS.entries()) {
     const before = holdings(slab);
     run();
-    let grown = growth(slab, before, rounds / 2);
+    let grown: string[] | undefined;
     eventually(() => {
-      const still = growth(slab, before, rounds / 2);
-      grown = grown.filter((name) => still.includes(name));
+      const now = growth(slab, before, rounds / 2);
+      grown = grown?.filter((name) => now.includes(name)) ?? now;
       return grown.length === 0;
     }, patience);
-    suspects = batch === 0 ? grown : suspects.filter((name) => grown.includes(name));
+    suspects = batch === 0 ? (grown ?? []) : suspects.filter((name) => grown?.includes(name));
     if (suspects.length === 0) break;
   }
   return suspects;

@@ -25,8 +25,10 @@ import {
   sys,
   test,
   vfio_iommu_type1_info,
+  type Actor,
   type Arg,
   type Ref,
+  type TestContext,
 } from '../../harness/testing/index.ts';
 
 const P = 4096n;
@@ -218,6 +220,15 @@ test(
   },
 );
 
+/** A process that has the container and a page of memory, and so have its children. */
+function processWithPage({ actor, container }: TestContext): { parent: Actor; vaddr: bigint } {
+  const parent = actor({ inheritFds: [container.fd] });
+  const memory = new Program();
+  const address = memory.syscall('mmap', 0, 4096, 3, 0x22, -1, 0);
+  parent.run(memory);
+  return { parent, vaddr: memory.address(address) };
+}
+
 test(
   'container.leaks.processes',
   'a process that mapped memory is forgotten when it has ended, whoever takes its mapping over or unmaps it',
@@ -229,12 +240,9 @@ test(
     ],
     ...OPTIONS,
   },
-  ({ actor, container }) => {
-    const parent = actor({ inheritFds: [container.fd] });
-    const memory = new Program();
-    const address = memory.syscall('mmap', 0, 4096, 3, 0x22, -1, 0);
-    parent.run(memory);
-    const vaddr = memory.address(address);
+  (context) => {
+    const { container } = context;
+    const { parent, vaddr } = processWithPage(context);
     expectNoKernelLeak(PROCESSES / 2, () => {
       const program = new Program();
       const range = { iova: IOVA, size: P };
@@ -271,12 +279,9 @@ test(
     source: 'drivers/vfio/vfio_iommu_type1.c vfio_change_dma_owner()',
     ...OPTIONS,
   },
-  ({ actor, container }) => {
-    const parent = actor({ inheritFds: [container.fd] });
-    const memory = new Program();
-    const address = memory.syscall('mmap', 0, 4096, 3, 0x22, -1, 0);
-    parent.run(memory);
-    const vaddr = memory.address(address);
+  (context) => {
+    const { container } = context;
+    const { parent, vaddr } = processWithPage(context);
     expectNoKernelLeak(PROCESSES / 2, () => {
       const program = new Program();
       const range = { iova: IOVA, size: P };

@@ -1,4 +1,4 @@
-import { Eventfd } from '../../harness/testing/index.ts';
+import { Eventfd, eventually } from '../../harness/testing/index.ts';
 
 /** Whether the kernel gives the number out again, so that nothing holds the eventfd any more. */
 export function numberIsFree(id: number): boolean {
@@ -15,7 +15,5 @@ export function numberIsFree(id: number): boolean {
 
 /** Waits for what the kernel lets go of later: RCU callbacks, work queues. */
 export function numberComesBack(id: number): boolean {
-  const deadline = Date.now() + 10_000;
-  while (!numberIsFree(id)) if (Date.now() > deadline) return false;
-  return true;
+  return eventually(() => numberIsFree(id), 10_000);
 }

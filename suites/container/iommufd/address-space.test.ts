@@ -21,11 +21,11 @@ test(
     uses: ['nvme'],
   },
   (context) => {
-    const { io } = emptyIommufd(context);
+    const { io, container } = emptyIommufd(context);
     expect(io.tryCompatIoas(IOMMU_VFIO_IOAS_GET)).toFailWith('ENODEV');
-    context.openGroup().trySetContainer(io.fd).must();
+    context.openGroup().setContainer(container);
     const id = io.tryCompatIoas(IOMMU_VFIO_IOAS_GET).get();
-    context.openGroup('nvme').trySetContainer(io.fd).must();
+    context.openGroup('nvme').setContainer(container);
     expect(io.tryCompatIoas(IOMMU_VFIO_IOAS_GET).get()).toBe(id);
     expect(io.tryDestroy(id)).toSucceed(0);
   },

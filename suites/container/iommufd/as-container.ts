@@ -24,7 +24,7 @@ export function asContainer(
 ): { io: Iommufd; container: Container; group: Group; device: Device } {
   const { io, container } = emptyIommufd(context);
   const group = context.openGroup();
-  group.trySetContainer(io.fd).must();
+  group.setContainer(container);
   container.setIommu(type);
   return { io, container, group, device: context.openDevice(group) };
 }
@@ -35,9 +35,9 @@ export function intoType1(
   { group, device }: { group: Group; device: Device },
 ): Container {
   device.close();
-  group.tryUnsetContainer().must();
+  group.unsetContainer();
   const container = emptyContainer();
-  group.trySetContainer(container).must();
+  group.setContainer(container);
   container.setIommu(VFIO_TYPE1v2_IOMMU);
   return container;
 }

@@ -2,14 +2,18 @@ import {
   VFIO_API_VERSION,
   VFIO_CHECK_EXTENSION,
   VFIO_DMA_CC_IOMMU,
+  VFIO_EEH,
   VFIO_GET_API_VERSION,
   VFIO_GROUP_SET_CONTAINER,
   VFIO_IOMMU_DIRTY_PAGES,
   VFIO_SET_IOMMU,
+  VFIO_SPAPR_TCE_IOMMU,
+  VFIO_SPAPR_TCE_v2_IOMMU,
   VFIO_TYPE1_IOMMU,
   VFIO_TYPE1v2_IOMMU,
   VFIO_UNMAP_ALL,
   VFIO_UPDATE_VADDR,
+  __VFIO_RESERVED_TYPE1_NESTING_IOMMU,
   expect,
   ioctl,
   test,
@@ -21,7 +25,16 @@ const COMPAT = 'drivers/iommu/iommufd/vfio_compat.c';
 const SET_IOMMU = `${COMPAT} iommufd_vfio_set_iommu()`;
 
 /** What iommufd has none of: sPAPR, EEH, nested translation, changes of vaddr, and numbers without meaning. */
-const NOT_OFFERED = [0, 2, 5, 6, 7, VFIO_UPDATE_VADDR, 11, 1000];
+const NOT_OFFERED = [
+  VFIO_SPAPR_TCE_IOMMU,
+  VFIO_SPAPR_TCE_v2_IOMMU,
+  VFIO_EEH,
+  __VFIO_RESERVED_TYPE1_NESTING_IOMMU,
+  VFIO_UPDATE_VADDR,
+  0,
+  11,
+  1000,
+];
 
 test(
   'container.iommufd.api-version',
