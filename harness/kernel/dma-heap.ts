@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { accessSync, constants } from 'node:fs';
 import { MAP_SHARED, O_CLOEXEC, O_RDWR, PROT_READ, PROT_WRITE } from '../abi/libc.ts';
 import { sys } from '../shim/index.ts';
 
@@ -7,9 +7,14 @@ const HEAP = '/dev/dma_heap/system';
 const ALLOC = 0xc018_4800;
 const ALLOC_SIZE = 24;
 
-/** Whether dma-bufs can be had of the system heap: CONFIG_DMABUF_HEAPS_SYSTEM. Root. */
+/** Whether this process may have dma-bufs of the system heap: CONFIG_DMABUF_HEAPS_SYSTEM, and as a rule root. */
 export function hasDmaHeap(): boolean {
-  return existsSync(HEAP);
+  try {
+    accessSync(HEAP, constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Memory of a dma-buf that this process has mapped. */

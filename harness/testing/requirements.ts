@@ -145,7 +145,7 @@ export function tracedFunctions(...names: string[]): Requirement {
 /** Memory of dma-bufs, for root: CONFIG_DMABUF_HEAPS_SYSTEM. */
 export const DMA_HEAP: Requirement = {
   name: 'the system DMA heap',
-  missing: () => (hasDmaHeap() ? null : 'there is no /dev/dma_heap/system'),
+  missing: () => (hasDmaHeap() ? null : '/dev/dma_heap/system cannot be opened'),
 };
 
 /** The flags of page frames, for root: CONFIG_PROC_PAGE_MONITOR. */
