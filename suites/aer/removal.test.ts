@@ -63,10 +63,15 @@ function useAgain(context: TestContext, role: string): Device {
   return device;
 }
 
+/** What the user of a device does before it is removed; returns what it does while the removal waits. */
+type Use = (context: TestContext) => () => void;
+
 /** Removes the open device: its user is asked, gives it up, and the next finds it again. */
-function removeAndReturn(context: TestContext, whileWaiting: () => void = () => {}): Device {
+function removeAndReturn(context: TestContext, use: Use): Device {
+  // Before anything is open: if the test fails, the device has to be closed before these wait for its removal.
   const writer = context.actor();
   context.defer(rescan);
+  const whileWaiting = use(context);
   const { device, eventfd, pci, role } = context;
   const request = eventfd();
   new Irqs(device, VFIO_PCI_REQ_IRQ_INDEX).enable([request]);
@@ -102,20 +107,25 @@ test(
     ],
   },
   (context) => {
-    const header = context.device.config.read(0, 64);
-    const next = removeAndReturn(context);
-    expect(next.config.read(0, 16)).toEqual(header.subarray(0, 16));
+    let header: Buffer | undefined;
+    const next = removeAndReturn(context, ({ device }) => {
+      header = device.config.read(0, 16);
+      return () => {};
+    });
+    expect(next.config.read(0, 16)).toEqual(header);
   },
 );
 
-/** What the user may be in the middle of; each returns what it checks while the removal waits. */
-const STATES: Record<string, [title: string, enter: (context: TestContext) => () => void]> = {
+/** What the user may be in the middle of. */
+const STATES: Record<string, [title: string, enter: Use]> = {
   interrupts: [
     'with interrupts enabled, which are delivered until the close',
-    ({ device, eventfd }) => {
+    (context) => {
+      const { device, eventfd } = context;
       const vector = eventfd();
       new Irqs(device, VFIO_PCI_MSIX_IRQ_INDEX).enable([vector]);
       const nic = new Igb(device);
+      context.defer(() => nic.unmap());
       return () => {
         nic.raise(0);
         expect(vector.soon()).toBe(1);
@@ -173,10 +183,8 @@ for (const [state, [title, enter]] of Object.entries(STATES)) {
     `a device is removed ${title}, and the next user finds it usable`,
     { ...NEEDS, device: 'igb' },
     (context) => {
-      // Before anything is open: the writer has to outlive the device.
-      context.defer(rescan);
       const locked = lockedMemory();
-      const next = removeAndReturn(context, enter(context));
+      const next = removeAndReturn(context, enter);
       enableDevice(next);
       expect(next.region(0).read32(8)).not.toBe(0xffff_ffff);
       next.reset();
