@@ -154,6 +154,8 @@ test(
     const msix = new Irqs(t.device, VFIO_PCI_MSIX_IRQ_INDEX);
     const signals = Array.from({ length: 4 }, () => t.eventfd());
     const fresh = t.eventfd();
+    // What the driver puts back at the end is in a BAR.
+    t.defer(() => setCommand(t.device, { set: PCI_COMMAND_MEMORY }));
     const memory = () => t.pci.config().readUInt16LE(PCI_COMMAND) & PCI_COMMAND_MEMORY;
     const withoutMemory = (step: () => void) => {
       setCommand(t.device, { clear: PCI_COMMAND_MEMORY });
