@@ -29,6 +29,7 @@ import {
   VFIO_MIGRATION_STOP_COPY,
   VFIO_MIG_GET_PRECOPY_INFO,
   changeMigrationState,
+  createMediated,
   expect,
   expectNoKernelLeak,
   ioctl,
@@ -356,19 +357,30 @@ test(
     source: [
       PRECOPY,
       'drivers/vfio/vfio_main.c vfio_ioctl_device_feature_migration_precopy_info_v2()',
+      'drivers/vfio/vfio_main.c vfio_df_device_last_close()',
     ],
     since: '7.3',
     needs,
   },
   (context) => {
-    const { device, change } = migratable(context);
+    const { name, group: number } = createMediated(context, MTTY);
+    const group = context.openFreshGroup(number);
+    context.containerWith(group);
     const flags = 0xa0;
-    const stream = change(VFIO_DEVICE_STATE_PRE_COPY);
+    const toldFlags = (device: Device) => {
+      const stream = changeMigrationState(context, device, VFIO_DEVICE_STATE_PRE_COPY);
+      const { flags: told } = tryPrecopyInfo(stream, { flags }).get();
+      changeMigrationState(context, device, VFIO_DEVICE_STATE_RUNNING);
+      return told;
+    };
+    const device = context.openDevice(group, name);
     // Before, the flags are nobody's: they come back as they were.
-    expect(tryPrecopyInfo(stream, { flags }).get().flags).toBe(flags);
+    expect(toldFlags(device)).toBe(flags);
     const set = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2;
     expect(device.tryFeature(set)).toSucceed(0);
-    expect(tryPrecopyInfo(stream, { flags }).get().flags).toBe(0);
+    expect(toldFlags(device)).toBe(0);
+    device.close();
+    expect(toldFlags(context.openDevice(group, name))).toBe(flags);
   },
 );
 
