@@ -56,9 +56,10 @@ test(
   'removing an open device asks its user for it and waits for the close',
   { source: SOURCE, device: 'edu-rp', needs: [OWN_MACHINE], provokes: [RELAYING] },
   (context) => {
+    // Before anything is open: if the test fails, the device has to be closed before these wait for its removal.
     const writer = context.actor();
-    const { defer, container, group, device, eventfd, memory, pci } = context;
-    defer(rescan);
+    context.defer(rescan);
+    const { container, group, device, eventfd, memory, pci } = context;
     const pages = memory({ size: 4096, kind: '4k' });
     const before = lockedMemory();
     container.mapDma({ iova: 0n, vaddr: pages.address, size: 4096n });
@@ -85,9 +86,10 @@ test(
   'removing the port above an open device waits for the device as well',
   { source: SOURCE, device: 'edu-rp', needs: [OWN_MACHINE], provokes: [RELAYING] },
   (context) => {
+    // As above.
     const writer = context.actor();
-    const { defer, device, eventfd, pci } = context;
-    defer(rescan);
+    context.defer(rescan);
+    const { device, eventfd, pci } = context;
     const signal = eventfd();
     new Irqs(device, VFIO_PCI_REQ_IRQ_INDEX).enable([signal]);
     const port = pci.parent!;
