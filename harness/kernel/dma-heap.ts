@@ -1,6 +1,7 @@
-import { accessSync, constants } from 'node:fs';
+import { constants } from 'node:fs';
 import { MAP_SHARED, O_CLOEXEC, O_RDWR, PROT_READ, PROT_WRITE } from '../abi/libc.ts';
 import { sys } from '../shim/index.ts';
+import { isAccessible } from './access.ts';
 
 const HEAP = '/dev/dma_heap/system';
 /** `DMA_HEAP_IOCTL_ALLOC` of `<linux/dma-heap.h>`, with its struct dma_heap_allocation_data. */
@@ -9,12 +10,7 @@ const ALLOC_SIZE = 24;
 
 /** Whether this process may have dma-bufs of the system heap: CONFIG_DMABUF_HEAPS_SYSTEM, and as a rule root. */
 export function hasDmaHeap(): boolean {
-  try {
-    accessSync(HEAP, constants.R_OK | constants.W_OK);
-    return true;
-  } catch {
-    return false;
-  }
+  return isAccessible(HEAP, constants.R_OK | constants.W_OK);
 }
 
 /** Memory of a dma-buf that this process has mapped. */

@@ -1,5 +1,4 @@
 import {
-  accessSync,
   closeSync,
   constants,
   existsSync,
@@ -8,6 +7,7 @@ import {
   readFileSync,
   writeSync,
 } from 'node:fs';
+import { isAccessible } from './access.ts';
 
 const SLABINFO = '/proc/slabinfo';
 const CACHES = '/sys/kernel/slab';
@@ -15,12 +15,7 @@ const CHARGED = 'kmalloc-cg-';
 
 /** Whether the kernel tells what its slab caches hold, and to us. */
 export function slabinfoReadable(): boolean {
-  try {
-    accessSync(SLABINFO, constants.R_OK);
-    return true;
-  } catch {
-    return false;
-  }
+  return isAccessible(SLABINFO, constants.R_OK);
 }
 
 /**

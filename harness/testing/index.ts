@@ -104,6 +104,7 @@ export { functionInRole } from './machine.ts';
 export * from './no-iommu.ts';
 export { askOutside, hmp } from './outside.ts';
 export { INTEL_IOMMU } from './intel-iommu.ts';
+export { remover } from './remover.ts';
 export { require, type Requirement } from './requirement.ts';
 export * from './requirements.ts';
 export * from './slot.ts';

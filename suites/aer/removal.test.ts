@@ -28,6 +28,7 @@ import {
   AER_INJECT,
   lockedMemory,
   plugIn,
+  remover,
   rescan,
   slotPower,
   startUnbinding,
@@ -68,9 +69,7 @@ type Use = (context: TestContext) => () => void;
 
 /** Removes the open device: its user is asked, gives it up, and the next finds it again. */
 function removeAndReturn(context: TestContext, use: Use): Device {
-  // Before anything is open: if the test fails, the device has to be closed before these wait for its removal.
-  const writer = context.actor();
-  context.defer(rescan);
+  const writer = remover(context);
   const whileWaiting = use(context);
   const { device, eventfd, pci, role } = context;
   const request = eventfd();

@@ -15,6 +15,7 @@ import {
   lockedMemory,
   plugIn,
   removeFunction,
+  remover,
   rescan,
   test,
 } from '../../../harness/testing/index.ts';
@@ -56,9 +57,7 @@ test(
   'removing an open device asks its user for it and waits for the close',
   { source: SOURCE, device: 'edu-rp', needs: [OWN_MACHINE], provokes: [RELAYING] },
   (context) => {
-    // Before anything is open: if the test fails, the device has to be closed before these wait for its removal.
-    const writer = context.actor();
-    context.defer(rescan);
+    const writer = remover(context);
     const { container, group, device, eventfd, memory, pci } = context;
     const pages = memory({ size: 4096, kind: '4k' });
     const before = lockedMemory();
@@ -86,9 +85,7 @@ test(
   'removing the port above an open device waits for the device as well',
   { source: SOURCE, device: 'edu-rp', needs: [OWN_MACHINE], provokes: [RELAYING] },
   (context) => {
-    // As above.
-    const writer = context.actor();
-    context.defer(rescan);
+    const writer = remover(context);
     const { device, eventfd, pci } = context;
     const signal = eventfd();
     new Irqs(device, VFIO_PCI_REQ_IRQ_INDEX).enable([signal]);
