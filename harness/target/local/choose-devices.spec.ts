@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { chooseDevices } from './choose-devices.ts';
 import type { Roots } from './use.ts';
 
@@ -13,7 +13,10 @@ beforeEach(() => {
   roots = { sys: join(folder, 'sys'), proc: join(folder, 'proc') };
   mkdirSync(roots.proc);
 });
-afterEach(() => rmSync(folder, { recursive: true }));
+afterEach(() => {
+  vi.unstubAllEnvs();
+  rmSync(folder, { recursive: true });
+});
 
 function file(path: string, text: string): void {
   mkdirSync(dirname(path), { recursive: true });
@@ -107,6 +110,51 @@ describe('a device in use', () => {
       },
     ],
     [
+      'a loop device, and what is mounted from it',
+      /sda4 is part of loop0\n.*loop0 is mounted at \/image/s,
+      false,
+      () => {
+        addChild(NIC, 'block', 'sda4', '8:4');
+        file(join(roots.sys, 'class/block/loop0/loop/backing_file'), '/dev/sda4');
+        file(join(roots.sys, 'class/block/loop0/dev'), '7:0');
+        file(join(roots.proc, 'self/mountinfo'), '36 35 7:0 / /image rw - ext4 /dev/loop0 rw');
+      },
+    ],
+    [
+      'other machines, over NVMe',
+      /sda5 is exported over NVMe/,
+      false,
+      () => {
+        addChild(NIC, 'block', 'sda5', '8:5');
+        const target = join(roots.sys, 'kernel/config/nvmet/subsystems/nqn/namespaces/1');
+        file(join(target, 'device_path'), '/dev/sda5');
+      },
+    ],
+    [
+      'a process with the disk behind several controllers',
+      /\/dev\/nvme0n1 is open in process 4711/,
+      false,
+      () => {
+        const subsystem = join(roots.sys, 'class/nvme-subsystem/nvme-subsys0');
+        link(addChild(NIC, 'nvme', 'nvme0'), join(subsystem, 'nvme0'));
+        file(join(subsystem, 'nvme0n1/uevent'), 'MAJOR=259\nDEVNAME=nvme0n1');
+        link('../../../block', join(subsystem, 'nvme0n1/subsystem'));
+        open('/dev/nvme0n1');
+      },
+    ],
+    [
+      'a process with a disk or tape on it, whatever it is itself,',
+      /\/dev\/st0 is open in process 4711/,
+      false,
+      () => {
+        const usb = join(path(NIC), 'usb1/1-1/1-1.1/1-1.1.1/1-1.1.1.1/1-1.1.1.1:1.0');
+        const tape = join(usb, 'host0/target0:0:0/0:0:0:0/scsi_tape/st0');
+        file(join(tape, 'uevent'), 'MAJOR=9\nDEVNAME=st0');
+        link('../../../../class/scsi_tape', join(tape, 'subsystem'));
+        open('/dev/st0');
+      },
+    ],
+    [
       'a route',
       /eth7 has a route/,
       true,
@@ -167,6 +215,22 @@ describe('a device in use', () => {
     expect(() => choose()).toThrow(message);
     if (forcible) expect(choose(NIC, true).forced).toEqual([expect.stringMatching(message)]);
     else expect(() => choose(NIC, true)).toThrow(message);
+  });
+
+  it.each<[string, string, RegExp | null]>([
+    ['a member of something larger', 'echo LVM2_member', /sdzz holds a LVM2_member/],
+    ['an encrypted volume', 'echo crypto_LUKS', /sdzz holds a crypto_LUKS/],
+    ['more than one thing', 'exit 8', /sdzz holds a mixture of signatures/],
+    ['a file system that is not mounted', 'echo ext4', null],
+    ['nothing', 'exit 2', null],
+  ])('is refused if a disk holds %s, as far as that is used when at rest', (_what, says, why) => {
+    addDevice(NIC, 7);
+    addChild(NIC, 'block', 'sdzz', '8:0');
+    writeFileSync(join(folder, 'blkid'), `#!/bin/sh\n${says}\n`, { mode: 0o755 });
+    vi.stubEnv('PATH', `${folder}:${process.env['PATH']}`);
+    const forced = () => choose(NIC, true);
+    if (why) expect(forced).toThrow(why);
+    else expect(forced().forced).toEqual([]);
   });
 
   it('is refused if another one of its group is', () => {

@@ -20,6 +20,6 @@ export function loginAddress(proc: string): string | null {
   const environments = loginProcesses(proc).map((pid) => readText(join(proc, pid, 'environ')));
   const variables = environments.flatMap((text) => text.split('\0'));
   const connection = variables.find((one) => one.startsWith('SSH_CONNECTION='));
-  // client address, client port, server address, server port
-  return connection?.split(' ')[2] ?? null;
+  // client address, client port, server address, server port; a link-local address has a zone
+  return connection?.split(' ')[2]?.split('%', 1)[0] ?? null;
 }

@@ -8,6 +8,8 @@ export interface Mount {
   place: string;
   type: string;
   source: string;
+  /** Of the file system. */
+  options: string;
 }
 
 /** What is mounted, as this process sees it. */
@@ -17,9 +19,9 @@ export function readMounts(proc: string): Mount[] {
     .flatMap((line) => {
       const [left = '', right = ''] = line.split(' - ');
       const [, , dev, , place] = left.split(' ');
-      const [type, source] = right.split(' ');
+      const [type, source = '', options = ''] = right.split(' ');
       if (dev === undefined || place === undefined || type === undefined) return [];
-      return [{ dev, place: unescape(place), type, source: unescape(source ?? '') }];
+      return [{ dev, place: unescape(place), type, source: unescape(source), options }];
     });
 }
 

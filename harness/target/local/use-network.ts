@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { classDevicesBelow, linkName, namesIn, readText } from './files.ts';
@@ -7,13 +8,24 @@ import type { PciFunction } from './pci-inventory.ts';
 import type { Roots, Use } from './use.ts';
 
 /** File systems whose data come over the network. */
-const NETWORK_FILE_SYSTEMS = /^(nfs4?|cifs|smb3|ceph|glusterfs|fuse\.(sshfs|glusterfs))$/;
-/** Block devices whose data come over the network. */
-const NETWORK_DISKS = ['class/iscsi_session', 'class/nvme-fabrics/ctl'];
+const NETWORK_FILE_SYSTEMS =
+  /^(nfs4?|cifs|smb3|ceph|glusterfs|afs|lustre|gfs2|ocfs2|orangefs|beegfs|gpfs|fuse\.(sshfs|glusterfs))$/;
+/** A 9p file system says in its options over what it goes; virtio stays within a machine. */
+const NETWORK_TRANSPORT = /\btrans=(tcp|fd|rdma)\b/;
+/** What there is in sysfs while a disk comes over the network. */
+const NETWORK_DISKS: [folder: string, name: RegExp][] = [
+  ['class/iscsi_session', /^session\d/],
+  ['class/nvme-fabrics/ctl', /^nvme\d/],
+  ['bus/rbd/devices', /^\d/],
+  ['bus/fcoe/devices', /^ctlr_/],
+  ['block', /^(drbd\d|etherd!)/],
+];
 
 const NETWORK = '02';
+/** What the names of links to the interfaces above begin with. */
+const UPPER = 'upper_';
 /** Drivers that hand a card on to programs and give it no interface. */
-const WITHOUT_INTERFACE = /^(vfio-pci|uio_pci_generic|igb_uio|pci-stub)$/;
+const WITHOUT_INTERFACE = /^(.*vfio[-_]pci|uio_pci_generic|igb_uio|pci-stub)$/;
 
 /** What uses the interfaces of a function. An address or a route makes an interface used. */
 export function networkUses(one: PciFunction, path: string, roots: Roots): Use[] {
@@ -28,11 +40,9 @@ export function networkUses(one: PciFunction, path: string, roots: Roots): Use[]
   const remote = remoteStorage(roots);
   return links.flatMap((link): Use[] => {
     const folder = join(sys, 'class/net', link);
-    const addresses = (networkInterfaces()[link] ?? [])
-      .map(({ address }) => address)
-      .filter((address) => !address.startsWith('fe80:'));
+    const addresses = addressesOf(link).filter((address) => !address.startsWith('fe80:'));
     const uses: Use[] = [];
-    if (login !== null && addresses.includes(login))
+    if (login !== null && withAllAbove(link, sys).flatMap(addressesOf).includes(login))
       uses.push({ what: `this login comes in over ${link}`, forcible: false });
     const forcible = remote === null;
     if (addresses.length > 0)
@@ -40,12 +50,30 @@ export function networkUses(one: PciFunction, path: string, roots: Roots): Use[]
     else if (hasRoute(link, proc)) uses.push({ what: `${link} has a route`, forcible });
     const master = linkName(join(folder, 'master'));
     if (master) uses.push({ what: `${link} is a member of ${master}`, forcible });
-    for (const upper of namesIn(folder).filter((name) => name.startsWith('upper_')))
-      if (upper !== `upper_${master}`)
-        uses.push({ what: `${link} carries ${upper.slice('upper_'.length)}`, forcible });
+    for (const upper of linksAbove(link, sys))
+      if (upper !== master) uses.push({ what: `${link} carries ${upper}`, forcible });
     if (uses.length > 0 && remote !== null) uses.push({ what: remote, forcible: false });
     return uses;
   });
+}
+
+function addressesOf(link: string): string[] {
+  return (networkInterfaces()[link] ?? []).map(({ address }) => address);
+}
+
+/** Bridges, bonds, VLANs and the like that a link is part of (Documentation/ABI/testing/sysfs-class-net). */
+function linksAbove(link: string, sys: string): string[] {
+  return namesIn(join(sys, 'class/net', link))
+    .filter((name) => name.startsWith(UPPER))
+    .map((name) => name.slice(UPPER.length));
+}
+
+/** A link and what is above it, and above that. */
+function withAllAbove(link: string, sys: string): string[] {
+  const found = new Set([link]);
+  // A set grows while it is walked.
+  for (const one of found) for (const upper of linksAbove(one, sys)) found.add(upper);
+  return [...found];
 }
 
 /** Routes of IPv4 and IPv6, those aside that the kernel gives to every link that is up. */
@@ -58,10 +86,16 @@ function hasRoute(link: string, proc: string): boolean {
 
 /** Whether a file system or disk of this machine comes over some network, in words. */
 function remoteStorage({ sys, proc }: Roots): string | null {
-  const mount = readMounts(proc).find(({ type }) => NETWORK_FILE_SYSTEMS.test(type));
-  if (mount) return `${mount.place} is mounted over the network`;
-  const disks = NETWORK_DISKS.some((folder) =>
-    namesIn(join(sys, folder)).some((name) => /^(session|nvme)\d/.test(name)),
+  const mount = readMounts(proc).find(
+    ({ type, options }) =>
+      NETWORK_FILE_SYSTEMS.test(type) || (type === '9p' && NETWORK_TRANSPORT.test(options)),
   );
+  if (mount) return `${mount.place} is mounted over the network`;
+  const disks =
+    NETWORK_DISKS.some(([folder, disk]) =>
+      namesIn(join(sys, folder)).some((name) => disk.test(name)),
+    ) ||
+    // A network block device that is connected has a server.
+    namesIn(join(sys, 'block')).some((name) => existsSync(join(sys, 'block', name, 'pid')));
   return disks ? 'disks of this machine come over the network' : null;
 }

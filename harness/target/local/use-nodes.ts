@@ -1,13 +1,19 @@
 import { lstatSync, readlinkSync } from 'node:fs';
 import { join } from 'node:path';
-import { namesIn, readText, realPath } from './files.ts';
+import { linkName, namesIn, readText, realPath } from './files.ts';
 import { loginProcesses } from './login.ts';
+import { multipathSubsystems } from './nvme-multipath.ts';
 import type { PciFunction } from './pci-inventory.ts';
 import type { Roots, Use } from './use.ts';
 
-/** How deep below a function its device nodes may lie: disks behind a SCSI host behind a SATA port. */
-const DEPTH = 12;
 const MASS_STORAGE = '01';
+/** Subsystems whose nodes lead to a disk or a tape, behind a controller of whichever class. */
+const STORAGE = /^(block|bsg|mtd|nvme|nvme-generic|scsi_changer|scsi_generic|scsi_tape)$/;
+
+interface Node {
+  path: string;
+  isStorage: boolean;
+}
 
 /** Process ids by the node in /dev that they have open. */
 export type OpenNodes = ReadonlyMap<string, readonly string[]>;
@@ -27,16 +33,19 @@ export function readOpenNodes(proc = '/proc'): OpenNodes {
 
 /** Which processes have a node of the function's open: a disk, a GPU, a keyboard, VFIO itself. */
 export function nodeUses(one: PciFunction, path: string, open: OpenNodes, roots: Roots): Use[] {
-  const nodes = nodesBelow(realPath(path), DEPTH);
-  if (one.iommuGroup !== null) nodes.push(groupNode(one.iommuGroup));
+  const nodes = [path, ...multipathSubsystems(path, roots.sys)].flatMap((one) =>
+    nodesBelow(realPath(one)),
+  );
+  if (one.iommuGroup !== null) nodes.push({ path: groupNode(one.iommuGroup), isStorage: false });
   const login = loginProcesses(roots.proc);
-  return nodes.flatMap((node) => {
+  return nodes.flatMap(({ path: node, isStorage }) => {
     const pids = open.get(node) ?? [];
     if (pids.length === 0) return [];
     const names = pids.map((pid) => `${pid} (${readText(join(roots.proc, pid, 'comm'))})`);
     const isLogin = pids.some((pid) => login.includes(pid));
     // Nobody takes a device from VFIO while a process has it: the kernel would wait.
-    const isFixed = isLogin || one.class.startsWith(MASS_STORAGE) || node.startsWith('/dev/vfio/');
+    const isFixed =
+      isLogin || isStorage || one.class.startsWith(MASS_STORAGE) || node.startsWith('/dev/vfio/');
     const what = `${node} is open in process ${names.join(', ')}`;
     return [{ what: isLogin ? `${what}, which this login rests on` : what, forcible: !isFixed }];
   });
@@ -48,15 +57,15 @@ export function groupNode(group: number): string {
 }
 
 /** The nodes in /dev of a device and all below it. */
-function nodesBelow(folder: string, depth: number): string[] {
-  if (depth === 0) return [];
+function nodesBelow(folder: string): Node[] {
   return namesIn(folder).flatMap((name) => {
     const path = join(folder, name);
     if (name === 'uevent') {
       const node = /^DEVNAME=(.*)$/m.exec(readText(path))?.[1];
-      return node === undefined ? [] : [`/dev/${node}`];
+      const isStorage = STORAGE.test(linkName(join(folder, 'subsystem')) ?? '');
+      return node === undefined ? [] : [{ path: `/dev/${node}`, isStorage }];
     }
-    return isFolder(path) ? nodesBelow(path, depth - 1) : [];
+    return isFolder(path) ? nodesBelow(path) : [];
   });
 }
 

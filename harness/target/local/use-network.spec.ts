@@ -1,0 +1,113 @@
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { networkUses } from './use-network.ts';
+import type { Roots, Use } from './use.ts';
+
+const addresses: Record<string, { address: string }[]> = {};
+vi.mock('node:os', async (load) => ({
+  ...(await load<object>()),
+  networkInterfaces: () => addresses,
+}));
+
+let roots: Roots;
+beforeEach(() => {
+  const folder = mkdtempSync(join(tmpdir(), 'use-network-'));
+  roots = { sys: join(folder, 'sys'), proc: join(folder, 'proc') };
+  link(join(NIC(), 'net/eth7'), join(roots.sys, 'class/net/eth7'));
+  for (const name of Object.keys(addresses)) delete addresses[name];
+});
+afterEach(() => rmSync(dirname(roots.sys), { recursive: true }));
+
+const NIC = () => join(roots.sys, 'bus/pci/devices/0000:03:00.0');
+const one = { class: '0200', driver: 'e1000e' } as Parameters<typeof networkUses>[0];
+const uses = (driver = 'e1000e'): Use[] => networkUses({ ...one, driver }, NIC(), roots);
+
+function file(path: string, text: string): void {
+  mkdirSync(dirname(path), { recursive: true });
+  writeFileSync(path, text);
+}
+
+/** A link of sysfs, and the folder to which it leads. */
+function link(target: string, path: string): void {
+  for (const folder of [target, dirname(path)]) mkdirSync(folder, { recursive: true });
+  symlinkSync(target, path);
+}
+
+/** `lower` carries `upper`. */
+function stack(lower: string, upper: string): void {
+  const net = join(roots.sys, 'class/net');
+  link(join(net, upper), join(net, lower, `upper_${upper}`));
+}
+
+function logIn(address: string): void {
+  const connection = `SSH_CONNECTION=192.0.2.9 50000 ${address} 22`;
+  file(join(roots.proc, String(process.pid), 'environ'), `A=b\0${connection}\0`);
+}
+
+const LOGIN = { what: 'this login comes in over eth7', forcible: false };
+
+describe('the link over which the user has logged in', () => {
+  it.each([
+    ['an address of its own', '192.0.2.1', '192.0.2.1'],
+    ['its link-local address', 'fe80::1', 'fe80::1%eth7'],
+  ])('is known by %s', (_what, address, given) => {
+    addresses['eth7'] = [{ address }];
+    logIn(given);
+    expect(uses()).toContainEqual(LOGIN);
+  });
+
+  it('is known by an address of what is above it', () => {
+    stack('eth7', 'bond0');
+    stack('bond0', 'br0');
+    addresses['br0'] = [{ address: '192.0.2.1' }];
+    logIn('192.0.2.1');
+    expect(uses()).toContainEqual(LOGIN);
+  });
+
+  it('is not one whose address is another', () => {
+    addresses['eth7'] = [{ address: '192.0.2.2' }];
+    logIn('192.0.2.1');
+    expect(uses()).toEqual([{ what: 'eth7 has the address 192.0.2.2', forcible: true }]);
+  });
+});
+
+describe('a link with an address', () => {
+  const mount = (rest: string) => () =>
+    file(join(roots.proc, 'self/mountinfo'), `36 35 0:51 / /data rw - ${rest}`);
+  const inSys = (path: string) => () => file(join(roots.sys, path), '');
+
+  it.each([
+    ['a file system of a cluster', mount('gfs2 /dev/x rw')],
+    ['a 9p file system over TCP', mount('9p server rw,access=user,trans=tcp,port=564')],
+    ['an iSCSI session', inSys('class/iscsi_session/session1/state')],
+    ['a disk of Ceph', inSys('bus/rbd/devices/0/name')],
+    ['a replicated disk', inSys('block/drbd0/dev')],
+    ['a disk over Ethernet', inSys('block/etherd!e0.0/dev')],
+    ['a disk over FCoE', inSys('bus/fcoe/devices/ctlr_0/mode')],
+    ['a network block device', inSys('block/nbd0/pid')],
+  ])('stays where the machine has %s', (_what, arrange) => {
+    addresses['eth7'] = [{ address: '192.0.2.1' }];
+    arrange();
+    expect(uses().map(({ forcible }) => forcible)).toEqual([false, false]);
+  });
+
+  it.each([
+    ['a folder of its host', mount('9p host rw,trans=virtio')],
+    ['network block devices that nobody has connected', inSys('block/nbd0/dev')],
+  ])('may be taken by force where it has %s', (_what, arrange) => {
+    addresses['eth7'] = [{ address: '192.0.2.1' }];
+    arrange();
+    expect(uses().map(({ forcible }) => forcible)).toEqual([true]);
+  });
+});
+
+it.each(['vfio-pci', 'mlx5_vfio_pci', 'pci-stub'])(
+  'a network card with %s has no interface that could be used elsewhere',
+  (driver) => {
+    rmSync(join(roots.sys, 'class/net/eth7'));
+    expect(uses(driver)).toEqual([]);
+    expect(uses('mlx5_core')).toHaveLength(1);
+  },
+);
