@@ -1,8 +1,8 @@
-/** One thing the kernel's headers offer that a test can cover; `vfio-conformance coverage` lists them. */
+/** One thing the kernel's headers offer, or a structure or register of config space, that a test can cover; `vfio-conformance coverage` lists them. */
 export interface UapiItem {
   /** As tests write it in `covers`: `VFIO_IOMMU_MAP_DMA`, `VFIO_IOMMU_MAP_DMA:flag:…`. */
   key: string;
-  /** The ioctl it belongs to; equal to `key` for the ioctl itself. */
+  /** The ioctl or structure it belongs to; equal to `key` for that itself. */
   ioctl: string;
   /** What the ioctl is made on: `container`, `group`, `device`, `iommufd`, `migration`, `kvm`… */
   fd: string;

@@ -55,6 +55,7 @@ export * from '../pci/rom.ts';
 export * from '../pci/runtime-power.ts';
 export * from '../kernel/answer.ts';
 export * from '../vfio/capability-chain.ts';
+export { coversConfig } from '../vfio/config-items.ts';
 export * from '../vfio/config-model.ts';
 export * from '../vfio/config-pair.ts';
 export * from '../vfio/config-permissions.ts';

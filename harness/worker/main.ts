@@ -14,6 +14,7 @@ import { measureBenches } from './bench.ts';
 import { collectBenches, collectCases } from './collect.ts';
 import { environment } from './environment.ts';
 import { runSlices } from './fuzz.ts';
+import { configItems } from '../vfio/config-items.ts';
 
 /** Executes one assignment: every test in its order, until done or until something cannot be put back. */
 async function execute(where: string): Promise<void> {
@@ -97,10 +98,15 @@ async function listBenches(): Promise<void> {
   process.stdout.write(JSON.stringify([...benches.values()].map(({ meta }) => meta)) + '\n');
 }
 
+function listUapi(): void {
+  const { items, errnos } = uapi();
+  process.stdout.write(JSON.stringify({ items: [...items, ...configItems()], errnos }) + '\n');
+}
+
 const [command, argument, title = ''] = process.argv.slice(2);
 if (command === '--list') await list();
 else if (command === '--list-benches') await listBenches();
-else if (command === '--uapi') process.stdout.write(JSON.stringify(uapi()) + '\n');
+else if (command === '--uapi') listUapi();
 else if (command === '--channel' && argument !== undefined) await execute(argument);
 else if (command === '--black-box' && argument !== undefined) tellLastCalls(argument, title);
 else {

@@ -50,3 +50,9 @@ it('leaves no ioctl of containers and groups without a test or a reason', () => 
   );
   expect(gaps).toEqual([]);
 });
+
+it('leaves no register of config space without a test or a reason', () => {
+  const rows = table.rows.filter(({ item }) => item.startsWith('PCI_'));
+  expect(rows.map(({ item }) => item)).toContain('PCI_CAP_ID_EXP:register:DEVCTL');
+  expect(rows.filter(({ tests, reason }) => tests.length === 0 && reason === null)).toEqual([]);
+});

@@ -3,6 +3,7 @@ import {
   OWN_MACHINE,
   PCI_CFG_SPACE_SIZE,
   RawConfig,
+  coversConfig,
   expect,
   layOutExtended,
   test,
@@ -52,6 +53,11 @@ function listOf(view: Region): { at: number; id: number }[] {
   return found;
 }
 
+/** The name of the extended capability with an id, as `coversConfig` wants it. */
+function structureNamed(id: number): string {
+  return `ext-${EXTENDED_PERMISSIONS.find((one) => one.id === id)!.name}`;
+}
+
 /** PCI Express 5.0, 7.9: the fields on which the length depends, and the length in bytes. */
 const LENGTHS: { name: string; id: number; length: number; fields?: Record<number, number> }[] = [
   { name: 'dsn', id: DSN, length: 12 },
@@ -87,7 +93,7 @@ for (const { name, id, length, fields } of LENGTHS) {
   test(
     `device.config.extended.length.${name}`,
     'an extended capability is read-only up to its end, and what follows belongs to nobody',
-    { source: LENGTH, ...OPTIONS },
+    { covers: coversConfig(structureNamed(id)), source: LENGTH, ...OPTIONS },
     (t) => {
       const REST = 8;
       const { view, hardware } = openWith(t, [
@@ -108,7 +114,11 @@ for (const { name, id, length, fields } of LENGTHS) {
 test(
   'device.config.extended.power-budgeting',
   'of power budgeting the data select register can be written, and nothing else',
-  { source: `${CONFIG} init_pci_ext_cap_pwr_perm()`, ...OPTIONS },
+  {
+    covers: coversConfig('ext-PWR'),
+    source: `${CONFIG} init_pci_ext_cap_pwr_perm()`,
+    ...OPTIONS,
+  },
   (t) => {
     const SELECT = 4 + 4;
     const { view, hardware } = openWith(t, [{ at: FIRST, id: PWR, body: body(16) }]);
@@ -127,7 +137,11 @@ test(
 test(
   'device.config.extended.error-reporting',
   'of error reporting the bits of known errors can be written, and nothing else up to its end',
-  { source: `${CONFIG} init_pci_ext_cap_err_perm()`, ...OPTIONS },
+  {
+    covers: coversConfig('ext-ERR'),
+    source: `${CONFIG} init_pci_ext_cap_err_perm()`,
+    ...OPTIONS,
+  },
   (t) => {
     const REST = 8;
     const { length, registers } = EXTENDED_PERMISSIONS.find(({ id }) => id === ERR)!;
@@ -153,6 +167,7 @@ for (const [name, id] of [
     `device.config.extended.${name}`,
     'what follows the header of a vendor-specific extended capability is the hardware, read and written',
     {
+      covers: coversConfig(structureNamed(id)),
       source: [LENGTH, `${CONFIG} vfio_pci_init_perm_bits()`],
       ...OPTIONS,
       ...(id === DVSEC && { since: '6.2' }),

@@ -1,6 +1,7 @@
 import {
   ConfigPair,
   OWN_MACHINE,
+  coversConfig,
   expect,
   test,
   type ConfigStructure,
@@ -78,6 +79,8 @@ function sliceOf({ start, length }: ConfigStructure, bytes: Buffer): Buffer {
 for (const { name, source, devices, since } of ROWS) {
   const slug = name.toLowerCase();
   const common = {
+    // Every MSI here has addresses of 64 bits.
+    covers: coversConfig(name, ['DATA_32']),
     source: `${CONFIG} ${source}`,
     devices,
     needs: [OWN_MACHINE],
