@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
-import { constants } from 'node:os';
-import { spawn } from 'node:child_process';
 import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { projectFolder } from './paths.mjs';
 import { setUpBundles, setUpLocal, setUpVm } from './steps.mjs';
 
@@ -23,21 +22,30 @@ const RUNNING = ['run', 'matrix', 'audit', 'bench', 'fuzz'];
  * @param {string[]} args
  */
 export function neededSteps(args) {
-  const resumed = args.indexOf('--resume');
-  if (args[0] === 'run' && resumed > 0) return neededSteps(recordedArguments(args[resumed + 1]));
+  const resumed = valueOf('--resume', args);
+  if (args[0] === 'run' && resumed !== undefined) return neededSteps(recordedArguments(resumed));
   const isRun = RUNNING.includes(args.find((arg) => !arg.startsWith('-')) ?? '');
   if (!isRun || args.includes('--help') || args.includes('-h')) return setUpBundles;
-  return args.some((arg) => arg === '--device' || arg.startsWith('--device='))
-    ? setUpLocal
-    : setUpVm;
+  return valueOf('--device', args) === undefined ? setUpVm : setUpLocal;
+}
+
+/**
+ * @param {string} option
+ * @param {string[]} args
+ * @returns {string | undefined} what follows the option, or its `=`
+ */
+function valueOf(option, args) {
+  const index = args.findIndex((arg) => arg === option || arg.startsWith(`${option}=`));
+  if (index < 0) return undefined;
+  return args[index] === option ? (args[index + 1] ?? '') : args[index]?.slice(option.length + 1);
 }
 
 /**
  * What `run` was called with when a run was begun. Whatever is wrong with it, the command line says so.
- * @param {string} [directory] of its results
+ * @param {string} directory of its results
  * @returns {string[]}
  */
-function recordedArguments(directory = '') {
+function recordedArguments(directory) {
   try {
     const [begin = ''] = readFileSync(join(directory, 'journal.ndjson'), 'utf8').split('\n', 1);
     return JSON.parse(begin).command.slice(1);
@@ -47,27 +55,15 @@ function recordedArguments(directory = '') {
 }
 
 /**
- * Executes the bundled command line. Signals of the terminal reach it by itself; those sent to this
- * process are handed on, and this process ends as the command line does.
+ * Executes the bundled command line in this process: a signal to the command that a user has started
+ * reaches what holds the devices, and if it is killed, nothing lives on without it.
  * @param {string[]} args
  * @returns {Promise<number>}
  */
-function runCli(args) {
-  return new Promise((resolve, reject) => {
-    const child = spawn(
-      process.execPath,
-      ['--enable-source-maps', join(projectFolder, 'dist/cli.mjs'), ...args],
-      { stdio: 'inherit' },
-    );
-    const handOn = (/** @type {NodeJS.Signals} */ signal) => child.kill(signal);
-    const ignore = () => {};
-    process.on('SIGINT', ignore);
-    process.on('SIGTERM', handOn);
-    process.on('SIGHUP', handOn);
-    child.on('error', reject);
-    child.on('close', (code, signal) => {
-      process.off('SIGINT', ignore);
-      resolve(code ?? 128 + (signal ? constants.signals[signal] : 0));
-    });
-  });
+async function runCli(args) {
+  const cli = join(projectFolder, 'dist/cli.mjs');
+  process.argv = [process.execPath, cli, ...args];
+  process.setSourceMapsEnabled(true);
+  await import(pathToFileURL(cli).href);
+  return Number(process.exitCode ?? 0);
 }

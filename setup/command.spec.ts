@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { listSuites, suitesModule } from './build.mjs';
 import { neededSteps } from './command.mjs';
@@ -11,6 +14,15 @@ it('sets up no more than a command needs', () => {
   expect(neededSteps(['matrix'])).toBe(setUpVm);
   expect(neededSteps(['run', '--device', '0000:01:00.0'])).toBe(setUpLocal);
   expect(neededSteps(['run', '--device=0000:01:00.0'])).toBe(setUpLocal);
+});
+
+it('sets up for a run that goes on what its begin needed', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'resumed-'));
+  const begin = { command: ['vfio-conformance', 'run', '--device', '0000:01:00.0'] };
+  writeFileSync(join(directory, 'journal.ndjson'), `${JSON.stringify(begin)}\n`);
+  expect(neededSteps(['run', '--resume', directory])).toBe(setUpLocal);
+  expect(neededSteps(['run', `--resume=${directory}`])).toBe(setUpLocal);
+  rmSync(directory, { recursive: true });
 });
 
 it('bundles every suite file by its path', () => {

@@ -1,4 +1,6 @@
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
+/** npm hands on what the terminal has sent to all: within this time it is the same signal once more. */
+const SAME_MS = 1000;
 
 /**
  * Turns the signals that end a program into an AbortSignal, whose reason is the signal's name. The
@@ -10,8 +12,13 @@ export function interruption(announce: (name: string) => void): {
   release(): void;
 } {
   const controller = new AbortController();
+  let first = 0;
   const handle = (name: NodeJS.Signals): void => {
-    if (controller.signal.aborted) process.exit(130);
+    if (controller.signal.aborted) {
+      if (performance.now() - first > SAME_MS) process.exit(130);
+      return;
+    }
+    first = performance.now();
     announce(name);
     controller.abort(name);
   };

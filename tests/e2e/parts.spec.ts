@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { JOURNAL_FILE, readJournal } from '../../reports/journal.ts';
@@ -46,11 +46,7 @@ describe('a run whose supervisor is killed', () => {
     const folder = resultsFolder();
     const running = start(['run', ...SOME, '--jobs', '1', '--results', folder]);
     await running.line(/\[ *2\/\d+\] pass/);
-    const [first] = readFileSync(
-      `/proc/${running.child.pid}/task/${running.child.pid}/children`,
-      'utf8',
-    ).split(' ');
-    process.kill(Number(first), 'SIGKILL');
+    running.child.kill('SIGKILL');
     await running.finished;
     const before = readJournal(join(folder, JOURNAL_FILE));
 

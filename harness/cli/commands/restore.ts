@@ -3,6 +3,7 @@ import { EXIT } from '../../../reports/exit-code.ts';
 import { UsageError } from '../../target/errors.ts';
 import { isRoot } from '../../target/local/choose-devices.ts';
 import { leftoverPlans, restoreLeftovers } from '../../target/local/leftovers.ts';
+import { isOwned, storedPlans, type Plan } from '../../target/local/plan-store.ts';
 
 export const restore: CommandModule = {
   command: 'restore',
@@ -14,11 +15,19 @@ export const restore: CommandModule = {
   handler: () => {
     if (leftoverPlans().length > 0 && !isRoot())
       throw new UsageError('only root can put devices back', 'run it as root');
+    for (const plan of storedPlans()
+      .map((stored) => stored.plan)
+      .filter(isOwned))
+      say(plan, `it goes on as process ${plan.pid} and gives them back at its end`);
     for (const { plan, outcome, problems } of restoreLeftovers()) {
-      const devices = plan.devices.map(({ bdf }) => bdf).join(', ');
-      process.stdout.write(`${devices}, taken by a run of ${plan.madeAt}: ${outcome}\n`);
+      say(plan, outcome);
       for (const problem of problems) process.stdout.write(`  ${problem}\n`);
       if (problems.length > 0) process.exitCode = EXIT.setup;
     }
   },
 };
+
+function say({ devices, madeAt }: Plan, what: string): void {
+  const names = devices.map(({ bdf }) => bdf).join(', ');
+  process.stdout.write(`${names}, taken by a run of ${madeAt}: ${what}\n`);
+}

@@ -1,0 +1,28 @@
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { interruption } from './interruption.ts';
+
+const exit = vi.spyOn(process, 'exit').mockImplementation(() => undefined as never);
+beforeEach(() => void vi.useFakeTimers());
+afterEach(() => {
+  vi.useRealTimers();
+  exit.mockClear();
+});
+
+it('the first signal asks for an end, the second one ends', () => {
+  const { signal, release } = interruption(() => undefined);
+  process.emit('SIGINT', 'SIGINT');
+  expect(signal.reason).toBe('SIGINT');
+  vi.advanceTimersByTime(2000);
+  expect(exit).not.toHaveBeenCalled();
+  process.emit('SIGTERM', 'SIGTERM');
+  expect(exit).toHaveBeenCalledWith(130);
+  release();
+});
+
+it('what comes from the terminal, and from npm again, is one signal', () => {
+  const { release } = interruption(() => undefined);
+  process.emit('SIGINT', 'SIGINT');
+  process.emit('SIGINT', 'SIGINT');
+  expect(exit).not.toHaveBeenCalled();
+  release();
+});
