@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse as parseYaml } from 'yaml';
 import { renderKtap } from '../../reports/ktap.ts';
@@ -39,6 +39,21 @@ describe('the documents for CI systems', () => {
 
   it.each(FILES.filter((file) => file.endsWith('.sh')))('%s is a shell script', (file) => {
     execFileSync('sh', ['-n', join(FOLDER, file)]);
+  });
+
+  it('have plans of tmt that are no tests: what is above a file in the tree is inherited', () => {
+    for (const file of FILES.filter((one) => one.endsWith('.fmf'))) {
+      const above = [join(dirname(file), '../main.fmf'), file].filter((one) => FILES.includes(one));
+      const keys = above.flatMap((one) => Object.keys(parseYaml(read(one)) as object));
+      expect(keys.includes('test') && keys.includes('execute'), file).toBe(false);
+      expect(keys.includes('test') || keys.includes('execute'), file).toBe(true);
+    }
+  });
+
+  it('have a unit that begins a run of its own for each kernel, and leaves no device taken', () => {
+    const unit = read('vfio-conformance.service');
+    expect(unit).toMatch(/--results runs\/%v;/);
+    expect(unit).toMatch(/^ExecStopPost=.*vfio-conformance restore$/m);
   });
 
   it.runIf(commandPath('systemd-analyze'))('have a unit that systemd takes', () => {
