@@ -132,7 +132,7 @@ export async function installPackages(uses, progress) {
             ...(backports ? ['-t', `${codename}-backports`] : []),
             ...names.map(({ name }) => name),
           ],
-          { next: 'see what apt says above; `npm run setup` goes on from here' },
+          { next: 'see what apt says above; the same command goes on from here' },
         );
       }
       const still = missingPackages(uses);
@@ -170,6 +170,6 @@ function withoutRoot(missing) {
   ];
   return new SetupError(
     `these Debian packages are missing and only root can install them: ${[...ordinary, ...fromBackports].join(', ')}`,
-    `run \`npm run setup\` as root, or: ${commands.join(' && ')}`,
+    `run the same command as root, or: ${commands.join(' && ')}`,
   );
 }

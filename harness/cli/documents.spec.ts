@@ -1,5 +1,6 @@
+import { execFileSync } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { expect, it } from 'vitest';
 import { projectFolder } from '../../setup/paths.mjs';
 import { checkCommandLine } from './command-line.ts';
@@ -33,3 +34,22 @@ it('are many', () => expect(lines.length).toBeGreaterThan(30));
 it.each(lines)('%s: %s', (_file, line) =>
   checkCommandLine(words(line.replace(/^(npx )?vfio-conformance /, ''))),
 );
+
+it('link to what comes along in the package', () => {
+  const pack = ['pack', '--dry-run', '--json', '--ignore-scripts'];
+  const listed = execFileSync('npm', pack, {
+    cwd: projectFolder,
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  const [{ files }] = JSON.parse(listed.toString()) as [{ files: { path: string }[] }];
+  const packed = files.map(({ path }) => path);
+  const links = FILES.flatMap((file) =>
+    [...readFileSync(join(projectFolder, file), 'utf8').matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map(
+      ([, to = '']) => join(dirname(file), to),
+    ),
+  );
+  const missing = links.filter(
+    (to) => !packed.some((path) => path === to || path.startsWith(`${to}/`)),
+  );
+  expect(missing).toEqual([]);
+});

@@ -11,7 +11,7 @@ export async function compileReproducer(source: string, program: string): Promis
   throw new SetupError(
     `${source} does not compile:\n${stderr.trim()}`,
     status === 127
-      ? 'run `npm run setup`, which installs gcc'
+      ? 'install gcc'
       : 'report this as a defect of vfio-conformance, with the dossier',
   );
 }

@@ -61,7 +61,7 @@ export async function prepareVm(
 ): Promise<Target> {
   const machine = findMachine(options.machine);
   const version = qemuVersion();
-  if (!version) throw new SetupError('QEMU is not installed', 'run `npm run setup`');
+  if (!version) throw new SetupError('QEMU is not installed', 'install qemu-system-x86');
   let kernel = await resolveKernel(options.kernel, progress);
   if (options.modules) kernel = await overlayModules(kernel, options.modules, progress);
   const absent = absentModules(machine.firstModules, kernel.modulesDir ?? '');
