@@ -163,6 +163,7 @@ test(
     source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_dev_set_needs_reset()',
     device: 'mf-a',
     uses: ['mf-b'],
+    risks: ['hot-reset'],
   },
   ({ device, group, openDevice, bound }) => {
     const other = openDevice(group, bound('mf-b').bdf);

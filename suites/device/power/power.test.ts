@@ -144,6 +144,7 @@ test(
       'drivers/vfio/pci/vfio_pci_core.c vfio_pci_dev_set_hot_reset(): vfio_pci_set_power_state()',
     device: 'igb-multi-0',
     uses: ['igb-multi-1'],
+    risks: ['hot-reset'],
   },
   ({ device, group, openRole, pci }) => {
     const other = openRole('igb-multi-1');

@@ -181,7 +181,12 @@ for (const [name, { take, give }] of Object.entries(REVOKED)) {
   test(
     `device.dma-buf.iommufd.revoked.${name}`,
     `${name} takes the exported memory away from the other device for good, and then it can be mapped again`,
-    { source: MOVE, ...IGB, provokes: [FAULT] },
+    {
+      source: MOVE,
+      ...IGB,
+      risks: name === 'hot-reset' ? [name] : [],
+      provokes: [FAULT],
+    },
     (context) => {
       const pair = new Neighbours(context, 'igb');
       const { exporter } = pair;
@@ -203,7 +208,7 @@ for (const [name, { take, give }] of Object.entries(REVOKED)) {
 test(
   'device.dma-buf.iommufd.stays-revoked',
   'what gives the memory back to others gives it back only if the user has not disabled it',
-  { source: MOVE, ...IGB },
+  { source: MOVE, ...IGB, risks: ['hot-reset'] },
   (context) => {
     const pair = new Neighbours(context, 'igb');
     const { exporter } = pair;

@@ -222,6 +222,7 @@ test(
     source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_ioctl_pci_hot_reset_groups(): fput()',
     device: 'igb-multi-0',
     uses: ['igb-multi-1'],
+    risks: ['hot-reset'],
   },
   ({ pci, bound, containerWith, openFreshGroup, openDevice }) => {
     const sibling = bound('igb-multi-1');

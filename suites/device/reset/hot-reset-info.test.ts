@@ -39,6 +39,7 @@ test(
     source: INFO,
     devices: ['edu', 'edu-pair-a', 'vga'],
     peer: ['A11'],
+    risks: ['hot-reset'],
   },
   ({ device, openGroup }) => {
     for (const argsz of [HEADER, HEADER + ENTRY, 4096]) {
