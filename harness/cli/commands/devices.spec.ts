@@ -10,9 +10,11 @@ describe('devices', () => {
     driver: 'igb',
     iommuGroup: 2,
     groupMates: [],
+    virtualFunctions: [],
     reset: ['flr', 'bus'],
     uses: [],
     obstacle: null,
+    next: null,
     suites: { container: 3, irq: 2 },
   };
 
@@ -23,9 +25,17 @@ describe('devices', () => {
       groupMates: ['0000:03:00.1'],
       uses: ['eth0 is up'],
     };
-    const hopeless = { ...one, bdf: '0000:04:00.0', driver: null, iommuGroup: null, obstacle: 'x' };
+    const hopeless = {
+      ...one,
+      bdf: '0000:04:00.0',
+      iommuGroup: null,
+      uses: ['eth1 has a route'],
+      obstacle: 'it has x',
+      next: 'switch x off',
+    };
+    const another = { ...hopeless, bdf: '0000:05:00.0', driver: null, uses: [] };
     const bridge = { ...one, bdf: '0000:00:01.0', class: '0604' };
-    const text = renderDevices([bridge, one, used, hopeless]);
+    const text = renderDevices([bridge, one, used, hopeless, another]);
     expect(text.split('\n').map((line) => line.trim())).toEqual([
       'device        id         driver  group  reset    name',
       '0000:02:00.0  8086:10c9  igb     2      flr bus  Intel 82576',
@@ -35,8 +45,13 @@ describe('devices', () => {
       'shares its group with 0000:03:00.1',
       'in use: eth0 is up',
       'tests: container 3, irq 2',
-      '0000:04:00.0  8086:10c9  -       -      flr bus  Intel 82576',
-      'cannot be tested: x',
+      '0000:04:00.0  8086:10c9  igb     -      flr bus  Intel 82576',
+      'in use: eth1 has a route',
+      'cannot be tested: it has x',
+      '0000:05:00.0  8086:10c9  -       -      flr bus  Intel 82576',
+      'cannot be tested: it has x',
+      '',
+      'it has x: switch x off',
       '',
     ]);
   });

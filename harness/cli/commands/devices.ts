@@ -1,18 +1,21 @@
 import type { CommandModule } from 'yargs';
 import { colorsFor } from '../../../reports/terminal/style.ts';
-import { untestable } from '../../target/local/choose-devices.ts';
+import { isRoot } from '../../target/local/choose-devices.ts';
 import { leftoverPlans } from '../../target/local/leftovers.ts';
 import { isBridge, readPciInventory, type PciFunction } from '../../target/local/pci-inventory.ts';
 import { readUses } from '../../target/local/read-uses.ts';
+import { takenWith, untestable } from '../../target/local/taken-with.ts';
 import { suitesFor } from '../suites-for.ts';
 import { listTests } from '../test-list.ts';
 
 /** A function with all that decides whether and how it can be tested. */
 export interface DeviceRow extends PciFunction {
-  /** What uses it and the others of its group now, in words. */
+  /** What uses it and all that would be taken with it now, in words. */
   uses: string[];
   /** Why it cannot be tested as the machine is, whoever uses it; null if it can. */
   obstacle: string | null;
+  /** What would help; null if it can be tested. */
+  next: string | null;
   /** Tests that it could serve, by suite. */
   suites: Record<string, number>;
 }
@@ -31,6 +34,10 @@ export const devices: CommandModule<object, { json: boolean }> = {
       return;
     }
     process.stdout.write(renderDevices(rows, colorsFor(process.stdout).bold));
+    if (!isRoot())
+      process.stdout.write(
+        '\nRoot is shown more: what disks at rest are part of, and what processes of others have open.\n',
+      );
     for (const { madeAt } of leftoverPlans())
       process.stdout.write(
         `\nThe run of ${madeAt} was killed and has not given its devices back: vfio-conformance restore\n`,
@@ -43,13 +50,16 @@ async function readRows(): Promise<DeviceRow[]> {
   const uses = readUses(functions);
   const tests = await listTests();
   return functions.map((one) => {
-    const obstacle = untestable(one)?.what ?? null;
+    const taken = takenWith([one], functions);
+    const obstacle = untestable(one, taken);
+    const used = new Set([one, ...taken.members, ...taken.removed]);
     return {
       ...one,
-      uses: [one.bdf, ...one.groupMates].flatMap((bdf) =>
+      uses: [...used].flatMap(({ bdf }) =>
         (uses.get(bdf) ?? []).map(({ what }) => (bdf === one.bdf ? what : `${bdf}: ${what}`)),
       ),
-      obstacle,
+      obstacle: obstacle?.what ?? null,
+      next: obstacle?.next ?? null,
       suites: obstacle === null ? suitesFor(one, tests) : {},
     };
   });
@@ -87,15 +97,18 @@ export function renderDevices(
   const blocks = endpoints.map((row, index) =>
     [bold(lines[index]!), ...details(row).map((line) => indent + line)].join('\n'),
   );
-  return [head, ...blocks].join('\n') + '\n';
+  const advice = new Set(
+    endpoints.filter(({ next }) => next !== null).map((row) => `\n${row.obstacle}: ${row.next}`),
+  );
+  return [head, ...blocks, ...advice].join('\n') + '\n';
 }
 
 /** What does not fit into columns: why a device cannot be had, or how it can. */
 function details(row: DeviceRow): string[] {
-  if (row.obstacle !== null) return [`cannot be tested: ${row.obstacle}`];
   const lines: string[] = [];
   if (row.groupMates.length > 0) lines.push(`shares its group with ${row.groupMates.join(', ')}`);
   lines.push(...row.uses.map((use) => `in use: ${use}`));
+  if (row.obstacle !== null) return [...lines, `cannot be tested: ${row.obstacle}`];
   const suites = Object.entries(row.suites).map(([name, count]) => `${name} ${count}`);
   lines.push(`tests: ${suites.join(', ')}`);
   if (row.uses.length === 0) lines.push(`vfio-conformance run --device ${row.bdf}`);

@@ -1,5 +1,7 @@
 import { existsSync, writeFileSync } from 'node:fs';
 import { execFileSync } from 'node:child_process';
+import { join } from 'node:path';
+import { commandPath } from '../../../setup/shell.mjs';
 import { SetupError } from '../errors.ts';
 import {
   bindToVfio,
@@ -18,10 +20,12 @@ import { groupNode, readOpenNodes } from './use-nodes.ts';
 import { waitWhile } from './waiting.ts';
 
 /** Loads vfio-pci if it is neither loaded nor built in. @throws SetupError without it */
-export function loadVfioPci(): void {
-  if (existsSync(`/sys/bus/pci/drivers/${VFIO_PCI}`)) return;
+export function loadVfioPci(sys = '/sys'): void {
+  if (existsSync(join(sys, 'bus/pci/drivers', VFIO_PCI))) return;
   try {
-    execFileSync('modprobe', [VFIO_PCI], { stdio: ['ignore', 'ignore', 'pipe'] });
+    execFileSync(commandPath('modprobe') ?? 'modprobe', [VFIO_PCI], {
+      stdio: ['ignore', 'ignore', 'pipe'],
+    });
   } catch (error) {
     throw new SetupError(
       `the kernel has no ${VFIO_PCI}: ${(error as Error).message}`,
@@ -51,8 +55,9 @@ export function restorePlan({ file, plan }: StoredPlan): string[] {
   return problems;
 }
 
-function restoreNow({ devices, cgroup }: Plan): string[] {
-  const problems = devices.flatMap(restoreDevice);
+function restoreNow({ devices, virtualFunctions = [], cgroup }: Plan): string[] {
+  // Virtual functions are there again when their physical one has its driver.
+  const problems = [...devices, ...virtualFunctions].flatMap(restoreDevice);
   // It is empty as soon as nobody has the devices.
   const stays = cgroup === undefined ? null : removeCgroup(cgroup);
   return stays === null ? problems : [...problems, stays];

@@ -1,55 +1,21 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it, vi } from 'vitest';
+import {
+  addChild,
+  addDevice,
+  bind,
+  file,
+  link,
+  NIC,
+  open,
+  path,
+  roots,
+  useFakeMachine,
+} from '../../../tests/fake-machine.ts';
 import { chooseDevices } from './choose-devices.ts';
-import type { Roots } from './use.ts';
 
-let folder: string;
-let roots: Roots;
-
-beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), 'choose-devices-'));
-  roots = { sys: join(folder, 'sys'), proc: join(folder, 'proc') };
-  mkdirSync(roots.proc);
-});
-afterEach(() => {
-  vi.unstubAllEnvs();
-  rmSync(folder, { recursive: true });
-});
-
-function file(path: string, text: string): void {
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, `${text}\n`);
-}
-
-function link(target: string, path: string): void {
-  mkdirSync(dirname(path), { recursive: true });
-  symlinkSync(target, path);
-}
-
-const NIC = '0000:03:00.0';
-const path = (bdf: string): string => join(roots.sys, 'bus/pci/devices', bdf);
-
-function addDevice(bdf: string, group: number | null, attributes: Record<string, string> = {}) {
-  const all = { vendor: '0x8086', device: '0x10d3', class: '0x020000', ...attributes };
-  for (const [name, text] of Object.entries(all)) file(join(path(bdf), name), text);
-  if (group !== null) link(`../../../kernel/iommu_groups/${group}`, join(path(bdf), 'iommu_group'));
-}
-
-/** A device of a class that a PCI function provides. */
-function addChild(bdf: string, className: string, name: string, dev = ''): string {
-  const child = join(path(bdf), className, name);
-  file(join(child, 'dev'), dev);
-  link(child, join(roots.sys, 'class', className, name));
-  return child;
-}
-
-/** What process 4711 has open. */
-function open(node: string): void {
-  link(node, join(roots.proc, '4711/fd/12'));
-  file(join(roots.proc, '4711/comm'), 'qemu-system-x86');
-}
+useFakeMachine();
 
 const choose = (bdf = NIC, force = false) => chooseDevices([bdf], force, roots);
 
@@ -178,12 +144,7 @@ describe('a device in use', () => {
         file(join(roots.proc, 'self/mountinfo'), '36 35 0:51 / /home rw - nfs4 server:/home rw');
       },
     ],
-    [
-      'a container, perhaps',
-      /another network namespace/,
-      true,
-      () => link('../../../../bus/pci/drivers/e1000e', join(path(NIC), 'driver')),
-    ],
+    ['a container, perhaps', /another network namespace/, true, () => bind(NIC, 'e1000e')],
     [
       'a serial console',
       /ttyS4 is a console/,
@@ -226,8 +187,8 @@ describe('a device in use', () => {
   ])('is refused if a disk holds %s, as far as that is used when at rest', (_what, says, why) => {
     addDevice(NIC, 7);
     addChild(NIC, 'block', 'sdzz', '8:0');
-    writeFileSync(join(folder, 'blkid'), `#!/bin/sh\n${says}\n`, { mode: 0o755 });
-    vi.stubEnv('PATH', `${folder}:${process.env['PATH']}`);
+    writeFileSync(join(roots.proc, 'blkid'), `#!/bin/sh\n${says}\n`, { mode: 0o755 });
+    vi.stubEnv('PATH', `${roots.proc}:${process.env['PATH']}`);
     const forced = () => choose(NIC, true);
     if (why) expect(forced).toThrow(why);
     else expect(forced().forced).toEqual([]);

@@ -1,17 +1,16 @@
 import { accessSync, constants } from 'node:fs';
 import { UsageError } from '../errors.ts';
 import { VFIO_PCI } from './device-state.ts';
-import { isBridge, readPciInventory, type PciFunction } from './pci-inventory.ts';
+import { readPciInventory, type PciFunction } from './pci-inventory.ts';
 import { readUses } from './read-uses.ts';
+import { keepsGroupViable, takenWith, untestable, type Taken } from './taken-with.ts';
 import { MACHINE, type Roots, type Use } from './use.ts';
 import { groupNode } from './use-nodes.ts';
 
 /** Devices that may be taken, with what has to come along. */
-export interface Choice {
+export interface Choice extends Pick<Taken, 'members' | 'removed'> {
   /** Those that the user named. */
   named: PciFunction[];
-  /** Those and all others of their IOMMU groups: VFIO gives a group as a whole or not at all. */
-  members: PciFunction[];
   /** Uses that are taken away because of `--force`, in words. */
   forced: string[];
 }
@@ -34,41 +33,29 @@ export function chooseDevices(bdfs: string[], force: boolean, roots: Roots = MAC
       );
     return one;
   });
+  const taken = takenWith(named, inventory);
   for (const one of named) {
-    const reason = untestable(one);
+    const reason = untestable(one, taken);
     if (reason !== null)
       throw new UsageError(`${one.bdf} cannot be tested: ${reason.what}`, reason.next);
   }
-  const groups = new Set(named.map(({ iommuGroup }) => iommuGroup));
-  const members = inventory.filter(
-    (one) => one.iommuGroup !== null && groups.has(one.iommuGroup) && !isBridge(one),
-  );
-  const uses = [...readUses(members, roots)].flatMap(([bdf, found]) =>
+  const { members, removed } = taken;
+  const uses = [...readUses([...members, ...removed], roots)].flatMap(([bdf, found]) =>
     found.map((use) => ({ ...use, what: `${bdf}: ${use.what}` })),
   );
   refuseUsed(uses, force);
-  return { named, members, forced: uses.map(({ what }) => what) };
-}
-
-/** Why a function can never be tested as the machine is, and what would help; null if it can. */
-export function untestable(one: PciFunction): { what: string; next: string } | null {
-  if (isBridge(one))
-    return { what: 'it is a bridge, which stays with the kernel', next: 'name what is behind it' };
-  if (one.iommuGroup === null)
-    return {
-      what: 'it is in no IOMMU group',
-      next: 'switch the IOMMU on: VT-d or AMD-Vi in the firmware, and `intel_iommu=on` on the kernel command line of Intel machines',
-    };
-  return null;
+  return { named, members, removed, forced: uses.map(({ what }) => what) };
 }
 
 /**
  * Whether this user may do what taking the devices needs.
  * @throws UsageError that says which right is missing
  */
-export function checkPrivileges(members: readonly PciFunction[]): void {
-  const foreign = members.filter(({ driver }) => driver !== VFIO_PCI);
+export function checkPrivileges({ named, members }: Pick<Choice, 'named' | 'members'>): void {
   if (isRoot()) return;
+  const foreign = members.filter((one) =>
+    named.includes(one) ? one.driver !== VFIO_PCI : !keepsGroupViable(one),
+  );
   if (foreign.length > 0)
     throw new UsageError(
       `only root can give ${foreign.map(({ bdf }) => bdf).join(', ')} to vfio-pci`,

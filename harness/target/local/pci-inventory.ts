@@ -16,6 +16,8 @@ export interface PciFunction {
   iommuGroup: number | null;
   /** All others in its IOMMU group, bridges left out. */
   groupMates: string[];
+  /** Those that it has now, by its SR-IOV capability. */
+  virtualFunctions: string[];
   /** Ways to reset it, as the kernel lists them. */
   reset: string[];
 }
@@ -41,6 +43,9 @@ export function readPciInventory(root = '/sys'): PciFunction[] {
       driver: linkName(join(path, 'driver')),
       iommuGroup: group === null ? null : Number(group),
       groupMates: [],
+      virtualFunctions: namesIn(path)
+        .filter((entry) => /^virtfn\d+$/.test(entry))
+        .map((entry) => linkName(join(path, entry)) ?? ''),
       reset: text('reset_method').split(' ').filter(Boolean),
     };
   });
@@ -53,7 +58,12 @@ export function readPciInventory(root = '/sys'): PciFunction[] {
   return functions;
 }
 
-/** Bridges stay with the kernel; vfio-pci takes no type 1 header. */
+/** Bridges stay with the kernel: the machine lives from them. */
 export function isBridge({ class: code }: PciFunction): boolean {
   return code.startsWith('06');
+}
+
+/** A bridge to another bus; its port driver leaves the group to VFIO. */
+export function isPciBridge({ class: code }: PciFunction): boolean {
+  return code === '0604';
 }

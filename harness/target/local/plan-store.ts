@@ -27,6 +27,8 @@ export interface Plan {
   /** ISO time. */
   madeAt: string;
   devices: DeviceState[];
+  /** Those that are removed with devices of the plan, and come back with them. */
+  virtualFunctions?: DeviceState[];
   /** Folder of the cgroup that bounds the worker's memory. */
   cgroup?: string;
 }
@@ -43,10 +45,22 @@ export const PLAN_FOLDER = '/var/lib/vfio-conformance/plans';
 /** Ends the name of a plan that is not whole: its run has touched nothing yet. */
 const DRAFT = '.new';
 
-export function makePlan(devices: DeviceState[], cgroup?: string): Plan {
+export function makePlan(
+  devices: DeviceState[],
+  virtualFunctions: DeviceState[] = [],
+  cgroup?: string,
+): Plan {
   const { pid } = process;
-  const madeAt = new Date().toISOString();
-  return { schema: 1, bootId: bootId(), pid, started: startTime(pid), madeAt, devices, cgroup };
+  return {
+    schema: 1,
+    bootId: bootId(),
+    pid,
+    started: startTime(pid),
+    madeAt: new Date().toISOString(),
+    devices,
+    virtualFunctions,
+    cgroup,
+  };
 }
 
 /**
@@ -111,11 +125,7 @@ export function isFromEarlierBoot({ bootId: boot }: Plan): boolean {
 }
 
 /** The name of a run, as a file can bear it. */
-function ownerOf({
-  bootId: boot,
-  pid,
-  started,
-}: Omit<Plan, 'devices' | 'schema' | 'madeAt'>): string {
+function ownerOf({ bootId: boot, pid, started }: Pick<Plan, 'bootId' | 'pid' | 'started'>): string {
   return [boot.slice(0, 8), pid, started].join('-');
 }
 

@@ -1,23 +1,32 @@
+import { DEVICE_KINDS } from '../../protocol/device-kinds.ts';
 import { readText } from './files.ts';
 import { isRoot, type Choice } from './choose-devices.ts';
 import { VFIO_PCI } from './device-state.ts';
 import { describeBound, type MemoryBound } from './memory-cap.ts';
+import type { PciFunction } from './pci-inventory.ts';
 import { PLAN_FOLDER } from './plan-store.ts';
 
 const HUGE_PAGES = '/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages';
 
 /** What a run is going to do to this machine, for a person to agree to. */
-export function describePlan({ named, members, forced }: Choice, memory?: MemoryBound): string {
+export function describePlan(
+  { named, members, removed, forced }: Choice,
+  memory?: MemoryBound,
+): string {
   const lines = ['This run takes devices of this machine:'];
   for (const { bdf, name, iommuGroup, driver } of members) {
-    const isNamed = named.some((one) => one.bdf === bdf);
     lines.push(
-      `  ${bdf} ${name}, IOMMU group ${iommuGroup}: ${isNamed ? 'tested' : 'comes along with its group'}`,
-      driver === VFIO_PCI
-        ? '    it is with vfio-pci and stays there'
+      `  ${bdf} ${name}, IOMMU group ${iommuGroup}: ${purposeOf(bdf, named)}`,
+      driver === VFIO_PCI || !isRoot()
+        ? `    it stays with ${driver ?? 'no driver'}`
         : `    from ${driver ?? 'no driver'} to vfio-pci, and back at the end`,
     );
   }
+  for (const { bdf, name, driver } of removed)
+    lines.push(
+      `  ${bdf} ${name}: removed with its physical function, and back at the end`,
+      `    with ${driver ?? 'no driver'}; MAC address, VLAN and limits given to it are lost`,
+    );
   if (forced.length > 0) lines.push('--force takes away:', ...forced.map((what) => `  ${what}`));
   lines.push(
     `Limits: locked memory ${lockedMemoryLimit()}; ${readText(HUGE_PAGES) || '0'} free huge pages of 2 MiB`,
@@ -25,6 +34,18 @@ export function describePlan({ named, members, forced }: Choice, memory?: Memory
     `If the run is killed or the machine goes down: \`vfio-conformance restore\` (the plan lies in ${PLAN_FOLDER}).`,
   );
   return lines.join('\n');
+}
+
+/** Which tests a device is taken for: see `functionInRole()` in harness/testing/machine.ts. */
+function purposeOf(bdf: string, named: readonly PciFunction[]): string {
+  const place = named.findIndex((one) => one.bdf === bdf);
+  if (place === -1) return 'comes along with its group';
+  if (place === 0) return 'tested';
+  const kinds = named.map(({ id }) => DEVICE_KINDS[id]);
+  const kind = kinds[place];
+  return kind !== undefined && kinds.indexOf(kind) === place
+    ? `for tests of its kind, ${kind}`
+    : 'not tested, another one is given for the same tests';
 }
 
 /** The soft limit of RLIMIT_MEMLOCK, in words; root may exceed it. */

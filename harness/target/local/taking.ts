@@ -38,12 +38,13 @@ export interface TakenDevices {
  */
 export async function takeDevices(options: TakeOptions): Promise<TakenDevices> {
   const chosen = (): Choice => chooseDevices(options.devices, options.force);
-  const groups = chosen().members.map(({ iommuGroup }) => iommuGroup!);
+  const { members, removed } = chosen();
+  const groups = [...members, ...removed].flatMap(({ iommuGroup }) => iommuGroup ?? []);
   const locks = await lockGroups(groups);
   try {
     if (isRoot()) healLeftovers(options.note);
     const choice = chosen();
-    checkPrivileges(choice.members);
+    checkPrivileges(choice);
     await options.agree(describePlan(choice, options.memory));
     return bind(chosen(), options.memory, locks.release);
   } catch (error) {
@@ -54,7 +55,7 @@ export async function takeDevices(options: TakeOptions): Promise<TakenDevices> {
 
 /** From the plan on the disk to the devices in vfio-pci's hands, in one go: no signal comes between. */
 function bind(
-  { named, members }: Choice,
+  { named, members, removed }: Choice,
   memory: MemoryBound | undefined,
   release: () => void,
 ): TakenDevices {
@@ -64,10 +65,10 @@ function bind(
   }
   loadVfioPci();
   const cgroup = memory?.cgroup;
-  const plan = makePlan(
-    members.map(({ bdf }) => captureState(bdf)),
-    cgroup?.folder,
+  const [devices, virtualFunctions] = [members, removed].map((functions) =>
+    functions.map(({ bdf }) => captureState(bdf)),
   );
+  const plan = makePlan(devices!, virtualFunctions, cgroup?.folder);
   const stored = { file: storePlan(plan), plan };
   let problems: string[] | undefined;
   const giveBack = (): string[] => {

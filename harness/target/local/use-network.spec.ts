@@ -1,9 +1,17 @@
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { dirname, join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { mkdirSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { beforeEach, describe, expect, it, vi } from 'vitest';
+import {
+  addChild,
+  file,
+  link,
+  NIC,
+  path,
+  roots,
+  useFakeMachine,
+} from '../../../tests/fake-machine.ts';
 import { networkUses } from './use-network.ts';
-import type { Roots, Use } from './use.ts';
+import type { Use } from './use.ts';
 
 const addresses: Record<string, { address: string }[]> = {};
 vi.mock('node:os', async (load) => ({
@@ -11,34 +19,20 @@ vi.mock('node:os', async (load) => ({
   networkInterfaces: () => addresses,
 }));
 
-let roots: Roots;
+useFakeMachine();
 beforeEach(() => {
-  const folder = mkdtempSync(join(tmpdir(), 'use-network-'));
-  roots = { sys: join(folder, 'sys'), proc: join(folder, 'proc') };
-  link(join(NIC(), 'net/eth7'), join(roots.sys, 'class/net/eth7'));
   for (const name of Object.keys(addresses)) delete addresses[name];
+  addChild(NIC, 'net', 'eth7');
 });
-afterEach(() => rmSync(dirname(roots.sys), { recursive: true }));
 
-const NIC = () => join(roots.sys, 'bus/pci/devices/0000:03:00.0');
 const one = { class: '0200', driver: 'e1000e' } as Parameters<typeof networkUses>[0];
-const uses = (driver = 'e1000e'): Use[] => networkUses({ ...one, driver }, NIC(), roots);
-
-function file(path: string, text: string): void {
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, text);
-}
-
-/** A link of sysfs, and the folder to which it leads. */
-function link(target: string, path: string): void {
-  for (const folder of [target, dirname(path)]) mkdirSync(folder, { recursive: true });
-  symlinkSync(target, path);
-}
+const uses = (driver = 'e1000e'): Use[] => networkUses({ ...one, driver }, path(NIC), roots);
 
 /** `lower` carries `upper`. */
 function stack(lower: string, upper: string): void {
   const net = join(roots.sys, 'class/net');
-  link(join(net, upper), join(net, lower, `upper_${upper}`));
+  mkdirSync(join(net, upper), { recursive: true });
+  link(`../${upper}`, join(net, lower, `upper_${upper}`));
 }
 
 function logIn(address: string): void {

@@ -44,6 +44,7 @@ export function bringUp(): void {
   for (const [device, attribute, text] of settings())
     writeFileSync(join(DEVICES, device, attribute), text);
   sh(`ifconfig ${linkOf(byId('8086:10c9'))} up mtu 1400`);
+  keepForVms(byId('8086:10ca'));
   switchOff(byId('1234:11e8'));
 }
 
@@ -55,6 +56,13 @@ function settings(): [device: string, attribute: string, text: string][] {
     [byId('1b36:0010'), 'reset_method', lastResetMethod(byId('1b36:0010'))],
     [byId('1234:11e8'), 'driver_override', 'pci-stub'],
   ];
+}
+
+/** As whoever hands virtual functions to virtual machines keeps them. */
+function keepForVms(bdf: string): void {
+  sh('modprobe vfio-pci');
+  writeFileSync(join(DEVICES, bdf, 'driver_override'), 'vfio-pci');
+  writeFileSync('/sys/bus/pci/drivers_probe', bdf);
 }
 
 /** As firmware leaves what it does not need: the device answers neither on memory nor on ports. */
