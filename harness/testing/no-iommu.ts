@@ -27,6 +27,11 @@ export function allowNoIommu({ defer }: Pick<TestContext, 'defer'>): void {
   defer(setModuleParameter('vfio', PARAMETER, 'Y'));
 }
 
+/** Switches no-IOMMU mode off (root). Returns what puts it back as it was. */
+export function forbidNoIommu(): () => void {
+  return setModuleParameter('vfio', PARAMETER, 'N');
+}
+
 /** The function in {@link NO_IOMMU_ROLE} on vfio-pci in no-IOMMU mode; without a driver again after the test. */
 export function bindWithoutIommu(context: Pick<TestContext, 'defer'>): PciFunction {
   const pci = functionInRole(NO_IOMMU_ROLE);

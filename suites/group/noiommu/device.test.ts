@@ -20,6 +20,7 @@ import {
   bindTo,
   bindWithoutIommu,
   expect,
+  forbidNoIommu,
   functionInRole,
   nodeFacts,
   noIommuNode,
@@ -143,8 +144,16 @@ test(
   'group.noiommu.handed-over',
   'nor does an open group without an IOMMU serve a process without CAP_SYS_RAWIO',
   {
-    covers: [VFIO_GROUP_SET_CONTAINER.fails('EPERM'), VFIO_GROUP_GET_DEVICE_FD.fails('EPERM')],
-    source: [CONTAINER, 'drivers/vfio/container.c vfio_group_use_container()'],
+    covers: [
+      VFIO_GROUP_SET_CONTAINER.fails('EPERM'),
+      VFIO_SET_IOMMU.fails('EPERM'),
+      VFIO_GROUP_GET_DEVICE_FD.fails('EPERM'),
+    ],
+    source: [
+      CONTAINER,
+      'drivers/vfio/container.c vfio_noiommu_open()',
+      'drivers/vfio/container.c vfio_group_use_container()',
+    ],
     ...NEEDS,
   },
   (context) => {
@@ -156,19 +165,21 @@ test(
       dropCaps: true,
       inheritFds: [group.fd, container.fd],
     });
-    const call = (request: number, argument: Buffer) => {
+    const call = ({ fd }: Group | Container, request: number, argument: Buffer | number) => {
       const program = new Program();
-      const answer = program.syscall('ioctl', group.fd, request, program.data(argument));
+      const data = typeof argument === 'number' ? argument : program.data(argument);
+      const answer = program.syscall('ioctl', fd, request, data);
       user.run(program);
       return program.result(answer);
     };
     const fd = Buffer.alloc(4);
     fd.writeInt32LE(container.fd);
-    expect(call(VFIO_GROUP_SET_CONTAINER.request, fd)).toBe(-ERRNO.EPERM);
+    expect(call(group, VFIO_GROUP_SET_CONTAINER.request, fd)).toBe(-ERRNO.EPERM);
     group.setContainer(container);
+    expect(call(container, VFIO_SET_IOMMU.request, VFIO_NOIOMMU_IOMMU)).toBe(-ERRNO.EPERM);
     container.setIommu(VFIO_NOIOMMU_IOMMU);
     const name = Buffer.from(`${pci.bdf}\0`);
-    expect(call(VFIO_GROUP_GET_DEVICE_FD.request, name)).toBe(-ERRNO.EPERM);
+    expect(call(group, VFIO_GROUP_GET_DEVICE_FD.request, name)).toBe(-ERRNO.EPERM);
     group.getDevice(pci.bdf).close();
   },
 );
@@ -206,6 +217,37 @@ test(
     const page = context.memory({ size: 4096, kind: '4k' });
     const mapping = { iova: 0n, vaddr: page.address, size: 4096n };
     expect(container.tryMapDma(mapping)).toFailWith('ENOTTY');
+  },
+);
+
+test(
+  'group.noiommu.switched-off',
+  'no-IOMMU mode switched off gives a container that "IOMMU" no more, and leaves the user of a device alone',
+  {
+    covers: [
+      VFIO_CHECK_EXTENSION.value('VFIO_NOIOMMU_IOMMU'),
+      VFIO_SET_IOMMU.value('VFIO_NOIOMMU_IOMMU'),
+      VFIO_SET_IOMMU.fails('ENODEV'),
+    ],
+    source: [
+      'drivers/vfio/container.c vfio_noiommu_ioctl()',
+      'drivers/vfio/container.c vfio_ioctl_set_iommu()',
+    ],
+    ...NEEDS,
+  },
+  (context) => {
+    const { pci, group, container } = inContainer(context);
+    const allowAgain = forbidNoIommu();
+    context.defer(allowAgain);
+    expect(container.checkExtension(VFIO_NOIOMMU_IOMMU)).toBe(0);
+    expect(container.trySetIommu(VFIO_NOIOMMU_IOMMU)).toFailWith('ENODEV');
+    expect(group.tryGetDevice(pci.bdf)).toFailWith('EINVAL');
+    allowAgain();
+    expect(container.checkExtension(VFIO_NOIOMMU_IOMMU)).toBe(1);
+    container.setIommu(VFIO_NOIOMMU_IOMMU);
+    context.defer(forbidNoIommu());
+    expect(container.checkExtension(VFIO_NOIOMMU_IOMMU)).toBe(0);
+    expect(context.openDevice(group, pci.bdf).config.read16(0)).toBe(pci.vendor);
   },
 );
 
