@@ -94,6 +94,16 @@ describe('merging', () => {
     expect(readResults(join(out, '6.1.0-default')).run.kernel).toBe('6.1.0');
   });
 
+  it('keeps real machines with other devices or another IOMMU apart', async () => {
+    const on = (iommu: string, index: number, ids: string[]): RunBegin => ({
+      ...shard(index, ids),
+      target: { devices: '0000:03:00.0 8086:10c9', iommu },
+    });
+    const first = write('first', on('dmar', 1, ['s.a', 's.c']));
+    const second = write('second', on('ivhd', 2, ['s.b', 's.d']));
+    expect(await mergeRuns([first, second], join(folder, 'out'))).toHaveLength(2);
+  });
+
   it('makes of the shards of a fuzzing campaign one campaign', async () => {
     const campaign = (name: string, from: number, kernel?: string) => {
       const slice = { id: 's.a', seed: 7, to: null, milliseconds: 1000, program: null };

@@ -88,7 +88,7 @@ function workOf(begin: RunBegin): string[] {
 /** What makes results comparable as one run's; the computer that ran them is not part of it. */
 function identity({ begin, results: { run } }: Piece): string {
   const { environment: facts } = run;
-  const named = ['kernelVersion', 'kernel command line', 'modules laid over', 'devices'];
+  const named = ['kernelVersion', 'kernel command line', 'modules laid over', 'devices', 'iommu'];
   return JSON.stringify([
     begin.fuzz === undefined ? 'run' : 'fuzz',
     run.version,

@@ -1,7 +1,6 @@
 import type { ChildProcess } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import type { Socket } from 'node:net';
-import { release } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { workerBundle } from '../../../setup/paths.mjs';
@@ -28,6 +27,7 @@ import {
   type Target,
 } from '../target.ts';
 import { parseWorkerLine } from '../worker-line.ts';
+import { localFacts } from './facts.ts';
 import { namesIn, readText } from './files.ts';
 import { describeBound, insideCgroup, killsForMemory, memoryBound } from './memory-cap.ts';
 import { takeDevices, type TakeOptions } from './taking.ts';
@@ -72,9 +72,7 @@ export async function prepareLocal(options: LocalOptions): Promise<Target> {
     assignment,
     release: () => taken.giveBack(),
     describe: () => ({
-      target: 'local',
-      kernel: release(),
-      devices: devices.join(' '),
+      ...localFacts(devices),
       ...(memory && { 'memory limit': describeBound(memory) }),
       [BOOT_ID]: readText('/proc/sys/kernel/random/boot_id'),
     }),
