@@ -7,6 +7,7 @@ const EVENTS = ['map', 'unmap'] as const;
 export interface IommuCall {
   event: (typeof EVENTS)[number];
   iova: bigint;
+  /** What was mapped or unmapped: some drivers unmap all of a large page of which a part is named. */
   size: number;
 }
 
@@ -25,7 +26,7 @@ export function traceIommu(body: () => void): IommuCall[] {
     body();
     enable(0);
     const lines = readTracing('trace').matchAll(
-      /: (map|unmap): IOMMU: iova=(0x[0-9a-f]+) .* size=(\d+)/g,
+      /: (map|unmap): IOMMU: iova=(0x[0-9a-f]+) .*size=(\d+)/g,
     );
     return [...lines].map(([, event, iova, size]) => ({
       event: event as IommuCall['event'],

@@ -20,7 +20,7 @@ import { eventually } from './eventually.ts';
 import { functionInRole } from './machine.ts';
 import { hmp } from './outside.ts';
 import type { Requirement } from './requirement.ts';
-import { OWN_MACHINE } from './requirements.ts';
+import { BEHIND_PORT, OWN_MACHINE } from './requirements.ts';
 
 /** Errors that a function reports in one stroke: bits of PCI_ERR_UNCOR_STATUS and PCI_ERR_COR_STATUS. */
 export interface AerError {
@@ -42,7 +42,9 @@ export const AER_INJECT_NODE = '/dev/aer_inject';
 /** Errors that the kernel makes up: {@link KernelErrors}. */
 export const AER_INJECT: Requirement = {
   name: NEEDS.aerInject,
-  missing() {
+  missing(pci) {
+    const noPort = BEHIND_PORT.missing(pci);
+    if (noPort !== null) return noPort;
     if (isBuiltIn()) {
       const isReal = OWN_MACHINE.missing() !== null;
       return isReal ? 'aer_inject is built in: it would hide errors until the next boot' : null;

@@ -3,7 +3,7 @@ import { kernelAtLeast } from '../kernel/version.ts';
 import { ANY } from './machine.ts';
 import { currentSuiteFile, type Case } from './registry.ts';
 import type { Requirement } from './requirement.ts';
-import { consent, deviceRole } from './requirements.ts';
+import { BEHIND_PORT, consent, deviceRole } from './requirements.ts';
 
 /** Milliseconds that a test may take before the supervisor calls it hung. */
 const DEFAULT_TIMEOUT_MS = 60_000;
@@ -29,7 +29,7 @@ export interface TestOptions {
   /** Roles of further devices that the test opens by name. */
   uses?: readonly string[];
   needs?: readonly Requirement[];
-  /** What it does beyond using its device; a test that covers the hot reset does that. */
+  /** What it does beyond using its device; a test that covers the hot reset does that, on a bus that can be reset. */
   risks?: readonly Risk[];
   /** Kernel messages that the test provokes and that must not fail it. */
   provokes?: readonly RegExp[];
@@ -40,6 +40,14 @@ export interface TestOptions {
 function risksOf({ risks = [], covers = [] }: TestOptions): Risk[] {
   const resets = covers.some((item) => /^VFIO_DEVICE_PCI_HOT_RESET\b/.test(String(item)));
   return [...new Set<Risk>([...risks, ...(resets ? (['hot-reset'] as const) : [])])];
+}
+
+/** A hot reset, and the question what it would reset, fail at once with ENODEV on a root bus. */
+function place({ covers = [] }: TestOptions): Requirement[] {
+  const isBelow = covers.some((item) =>
+    /^VFIO_DEVICE_(GET_)?PCI_HOT_RESET(_INFO)?\b(?!.*:(ENODEV|ENOTTY)$)/.test(String(item)),
+  );
+  return isBelow ? [BEHIND_PORT] : [];
 }
 
 /** A requirement on the kernel's version. */
@@ -72,6 +80,7 @@ function caseOf(id: string, title: string, options: TestOptions, role: string): 
   const requirements = [
     ...version(options),
     ...[...roles].map(deviceRole),
+    ...place(options),
     ...risksOf(options).map(consent),
     ...(options.needs ?? []),
   ];

@@ -1,7 +1,19 @@
+import { iommuUnits } from '../kernel/iommu-units.ts';
 import type { PciFunction } from '../pci/topology.ts';
 import type { KernelLog } from '../kernel/kmsg.ts';
 import type { TestContext } from './context.ts';
 import { eventually } from './eventually.ts';
+import { ownsMachine } from './machine.ts';
+import type { Requirement } from './requirement.ts';
+
+/** A log of blocked accesses. QEMU's amd-iommu blocks them without a word (hw/i386/amd_iommu.c). */
+export const DMA_FAULT_LOG: Requirement = {
+  name: 'reports of blocked DMA',
+  missing: () =>
+    ownsMachine() && iommuUnits().some((unit) => unit.startsWith('ivhd'))
+      ? 'the emulated AMD IOMMU reports no blocked DMA'
+      : null,
+};
 
 /** One access that the IOMMU blocked, as it was logged. */
 export interface DmaFault {
@@ -20,17 +32,30 @@ export const DMA_FAULT_REPORTS = [
   /DMAR: (root|scalable mode|context|pasid|pte).* (entry|level)/i,
   /dmar_fault: \d+ callbacks suppressed/,
   /page fault from EP/,
+  /AMD-Vi: Event logged \[IO_PAGE_FAULT /,
+  /amd_iommu_report_page_fault: \d+ callbacks suppressed/,
 ];
 
 const INTEL =
   /DMAR: \[DMA (Read|Write) [^\]]*\] Request device \[(?:[0-9a-f]{4}:)?([0-9a-f]{2}:[0-9a-f]{2}\.[0-7])\] fault addr 0x([0-9a-f]+)/;
 const VIRTIO = /page fault from EP (\d+) at 0x([0-9a-f]+) \[([^\]]*)\]/;
+/** drivers/iommu/amd/iommu.c amd_iommu_report_page_fault(); EVENT_FLAG_RW. */
+const AMD =
+  /([0-9a-f]{2}:[0-9a-f]{2}\.[0-7]): AMD-Vi: Event logged \[IO_PAGE_FAULT domain=0x[0-9a-f]+ address=0x([0-9a-f]+) flags=0x([0-9a-f]+)\]/;
+const AMD_WRITE = 0x20;
 
-function parse(line: string): DmaFault | null {
+/** The access that a line of the log tells of; null if it tells of none. */
+export function parseDmaFault(line: string): DmaFault | null {
   const intel = INTEL.exec(line);
   if (intel) {
     const [, kind, device = '', address] = intel;
     return { device, address: BigInt(`0x${address}`), write: kind === 'Write' };
+  }
+  const amd = AMD.exec(line);
+  if (amd) {
+    const [, device = '', address, flags] = amd;
+    const write = (Number(`0x${flags}`) & AMD_WRITE) !== 0;
+    return { device, address: BigInt(`0x${address}`), write };
   }
   const virtio = VIRTIO.exec(line);
   if (!virtio) return null;
@@ -57,7 +82,7 @@ export class DmaFaults {
   /** All reports until now, oldest first. */
   all(): DmaFault[] {
     for (const line of this.#log.drain()) {
-      const fault = parse(line);
+      const fault = parseDmaFault(line);
       if (fault) this.#found.push(fault);
     }
     return this.#found;

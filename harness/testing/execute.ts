@@ -34,8 +34,9 @@ export function runCase(
   const { meta } = testCase;
   const start = performance.now();
   const elapsed = () => Math.round((performance.now() - start) * 1000) / 1000;
+  const pci = functionInRole(testCase.role);
   const missing = testCase.requirements
-    .map((requirement) => requirement.missing())
+    .map((requirement) => requirement.missing(pci))
     .filter((reason) => reason !== null);
   if (missing.length > 0) {
     return { status: 'skip', durationMs: elapsed(), skip: missing, kernelLog: [] };

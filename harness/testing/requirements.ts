@@ -25,6 +25,13 @@ export function deviceRole(role: string): Requirement {
   };
 }
 
+/** A port or bridge above the device: a root bus can neither be reset nor hear of errors. */
+export const BEHIND_PORT: Requirement = {
+  name: 'a port or bridge above the device',
+  missing: (pci) =>
+    pci && pci.parent === null ? `${pci.bdf} is on a root bus, behind no port or bridge` : null,
+};
+
 /** The right to rebind any device: only on a machine of the tests' own. */
 export const OWN_MACHINE: Requirement = {
   name: NEEDS.ownMachine,

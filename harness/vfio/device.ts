@@ -7,6 +7,8 @@ import {
   VFIO_DEVICE_RESET,
   VFIO_DEVICE_SET_IRQS,
   VFIO_PCI_CONFIG_REGION_INDEX,
+  VFIO_PCI_MSI_IRQ_INDEX,
+  VFIO_PCI_MSIX_IRQ_INDEX,
   VFIO_REGION_INFO_FLAG_CAPS,
   vfio_device_feature,
   vfio_device_info,
@@ -45,6 +47,12 @@ export function fds(numbers: readonly number[]): Buffer {
   numbers.forEach((fd, index) => buffer.writeInt32LE(fd, index * 4));
   return buffer;
 }
+
+/** Enabling messages: drivers/vfio/pci/vfio_pci_intrs.c vfio_msi_enable(). */
+const SET_MESSAGES = {
+  ...VFIO_DEVICE_SET_IRQS,
+  returns: 'how many there are, if more were asked for: nothing is enabled then',
+};
 
 /** A VFIO device fd. */
 export class Device {
@@ -135,7 +143,9 @@ export class Device {
       start: start ?? 0,
       count,
     });
-    return ioctl(this.fd, VFIO_DEVICE_SET_IRQS, Buffer.concat([header, payload]));
+    const isMessages = index === VFIO_PCI_MSI_IRQ_INDEX || index === VFIO_PCI_MSIX_IRQ_INDEX;
+    const descriptor = isMessages ? SET_MESSAGES : VFIO_DEVICE_SET_IRQS;
+    return ioctl(this.fd, descriptor, Buffer.concat([header, payload]));
   }
 
   setIrqs(irqs: SetIrqs): void {

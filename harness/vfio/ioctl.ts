@@ -8,7 +8,7 @@ import { ImpossibleAnswer } from './impossible-answer.ts';
 export interface IoctlName {
   readonly name: string;
   readonly request: number;
-  /** What a positive result is: a file descriptor of this kind. */
+  /** What a positive result is: a file descriptor of this kind, or a number. */
   readonly returns?: string | undefined;
 }
 

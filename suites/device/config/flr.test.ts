@@ -1,4 +1,5 @@
 import {
+  BEHIND_PORT,
   ConfigPair,
   NEARLY_RESET_NS,
   OWN_MACHINE,
@@ -83,7 +84,7 @@ test(
 test(
   'device.config.exp.flr-missing',
   'the FLR bit does nothing on a device without FLR, and reads as zero',
-  { source: WRITE, device: 'e1000e', needs: [OWN_MACHINE] },
+  { source: WRITE, device: 'e1000e', needs: [OWN_MACHINE, BEHIND_PORT] },
   (context) => {
     const { view, hardware, capability, control, mark, marked } = open(context);
     expect(view.read32(capability) & PCI_EXP_DEVCAP_FLR).toBe(0);

@@ -1,4 +1,5 @@
 import {
+  BEHIND_PORT,
   MAP_SHARED,
   OWN_MACHINE,
   O_CLOEXEC,
@@ -62,7 +63,7 @@ function marked(device: Device): number {
 test(
   'device.close-reset.bus',
   'a device that has no reset of its own is reset with its bus when its user closes it',
-  { covers: [], source: [TRY_RESET, NEEDS_RESET], device: 'e1000e' },
+  { covers: [], source: [TRY_RESET, NEEDS_RESET], device: 'e1000e', needs: [BEHIND_PORT] },
   ({ group, pci, openDevice, defer }) => {
     defer(setResetMethods(pci, []));
     const first = openDevice(group, pci.bdf);

@@ -1,4 +1,5 @@
 import {
+  BEHIND_PORT,
   Edu,
   Igb,
   Irqs,
@@ -36,7 +37,13 @@ for (const [role, method, clears] of [
   test(
     `device.reset.method.${role}.${method}`,
     `the device is reset by ${method}, keeps its configuration, and works afterwards`,
-    { covers: [VFIO_DEVICE_RESET], source: RESET, device: role, peer: ['S5'] },
+    {
+      covers: [VFIO_DEVICE_RESET],
+      source: RESET,
+      device: role,
+      needs: method === 'bus' ? [BEHIND_PORT] : [],
+      peer: ['S5'],
+    },
     ({ pci, group, openDevice, defer }) => {
       expect(resetMethods(pci)).toContain(method);
       defer(setResetMethods(pci, [method]));

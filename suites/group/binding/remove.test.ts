@@ -1,4 +1,5 @@
 import {
+  BEHIND_PORT,
   BackgroundWrite,
   Group,
   Irqs,
@@ -83,7 +84,7 @@ test(
 test(
   'group.remove.bus-above',
   'removing the port above an open device waits for the device as well',
-  { source: SOURCE, device: 'edu-rp', needs: [OWN_MACHINE], provokes: [RELAYING] },
+  { source: SOURCE, device: 'edu-rp', needs: [OWN_MACHINE, BEHIND_PORT], provokes: [RELAYING] },
   (context) => {
     const writer = remover(context);
     const { device, eventfd, pci } = context;

@@ -1,8 +1,8 @@
 import type { Machine, MachineDevice } from '../machine.ts';
 import { TEST_BACKENDS, TEST_DEVICES, hotplugBy } from './default.ts';
 
-/** Devices that the suites let do DMA. */
-const DMA_ROLES = ['edu-rp', 'e1000e', 'igb', 'nvme'];
+/** Devices that the suites, or the drivers of the host, let do DMA. */
+const DMA_ROLES = ['edu-rp', 'e1000e', 'igb', 'nvme', 'nvme-vfs'];
 
 /**
  * QEMU 10.0's amd-iommu asks for the number of a device's bus before the firmware has given it one
@@ -30,5 +30,7 @@ export const machine: Machine = {
   memoryMiB: 4096,
   append: ['iommu=nopt', 'noapic', 'vfio_iommu_type1.allow_unsafe_interrupts=1'],
   firstModules: [],
-  devices: TEST_DEVICES.map(onRootBus),
+  // A root bus that the IOMMU's tables do not name makes Linux 6.1 read behind its own (drivers/iommu/amd
+  // check_device()): now and then it panics at boot.
+  devices: TEST_DEVICES.filter(({ rootBus }) => rootBus === undefined).map(onRootBus),
 };
