@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
@@ -80,3 +80,30 @@ it('tells LAVA how each test of a KTAP document ended', () => {
     rmSync(bin, { recursive: true });
   }
 });
+
+it.each([
+  ['good', 0, 0],
+  ['bad after failures', 1, 1],
+  ['bad if the kernel died', 5, 1],
+  ['skipped if the command line is wrong', 2, 125],
+  ['skipped if the harness has failed', 3, 125],
+  ['skipped if all was skipped', 4, 125],
+])('calls a commit %s when it bisects', (_what, status, told) => {
+  expect(bisect({ make: 0, 'vfio-conformance': status })).toBe(told);
+});
+
+it('skips a commit that cannot be built, and stops when it is interrupted', () => {
+  expect(bisect({ make: 2, 'vfio-conformance': 0 })).toBe(125);
+  expect(bisect({ make: 0, 'vfio-conformance': 130 })).toBe(255);
+});
+
+/** The exit status of bisect.sh where commands end in these ways. */
+function bisect(commands: Record<string, number>): number | null {
+  const bin = mkdtempSync(join(tmpdir(), 'bisect-'));
+  for (const [name, status] of Object.entries(commands))
+    writeFileSync(join(bin, name), `#!/bin/sh\nexit ${status}\n`, { mode: 0o755 });
+  const env = { PATH: [bin, process.env['PATH']].join(delimiter) };
+  const { status } = spawnSync('sh', [join(FOLDER, 'bisect.sh'), 'container.*'], { env });
+  rmSync(bin, { recursive: true });
+  return status;
+}
