@@ -70,7 +70,7 @@ for (const { kind, name, size, words, needs } of [
   test(
     `container.page-kinds.${name}`,
     `the device reads and writes every part of ${words}, and all of it is counted once`,
-    { covers: [VFIO_IOMMU_MAP_DMA], source: [PIN, MAP], device: 'nvme', needs },
+    { covers: [VFIO_IOMMU_MAP_DMA], source: [PIN, MAP], device: 'nvme', needs, peer: ['S13'] },
     (context) => {
       const { container, memory } = context;
       const ram = memory({ size, kind, populate: kind !== 'hugetlb-1g' });

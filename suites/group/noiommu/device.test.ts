@@ -284,6 +284,7 @@ test(
   {
     covers: [VFIO_GROUP_GET_DEVICE_FD],
     source: 'drivers/vfio/group.c vfio_device_open_file()',
+    peer: ['A13'],
     ...NEEDS,
   },
   (context) => {
