@@ -4,6 +4,7 @@ import {
   VFIO_GROUP_FLAGS_VIABLE,
   VFIO_GROUP_GET_DEVICE_FD,
   VFIO_GROUP_GET_STATUS,
+  VFIO_GROUP_SET_CONTAINER,
   bindTo,
   clearOverride,
   expect,
@@ -12,6 +13,7 @@ import {
   loadModule,
   removeFunction,
   rescan,
+  rescanForDrivers,
   test,
   tryWriteAttribute,
   unbind,
@@ -154,5 +156,35 @@ test(
     bindTo(sibling, 'vfio-pci');
     expect(openDevice(group, sibling.bdf).config.read16(2)).toBe(sibling.device);
     expect(group.status()).toBe(IN_CONTAINER);
+  },
+);
+
+test(
+  'group.viability.hot-added',
+  'a device that a driver of the host takes as it is added makes its group not viable',
+  {
+    covers: [VFIO_GROUP_GET_STATUS, VFIO_GROUP_SET_CONTAINER.fails('EPERM')],
+    source: [...SOURCE, 'drivers/iommu/iommu.c iommu_device_use_default_domain()'],
+    device: 'bridge-child-a',
+    uses: ['bridge-child-b', 'bridge'],
+    needs: [OWN_MACHINE, kernelModule('e1000')],
+  },
+  ({ bound, defer, emptyContainer, openGroup }) => {
+    unbind(functionInRole('bridge')!);
+    loadModule('e1000');
+    const sibling = bound('bridge-child-b');
+    defer(() => unbind(sibling));
+    defer(rescan);
+    removeFunction(sibling);
+    const group = openGroup();
+    expect(group.status()).toBe(VFIO_GROUP_FLAGS_VIABLE);
+    rescanForDrivers();
+    expect(sibling.driver).toBe('e1000');
+    expect(group.status()).toBe(0);
+    const container = emptyContainer();
+    expect(group.trySetContainer(container)).toFailWith('EPERM');
+    unbind(sibling);
+    expect(group.status()).toBe(VFIO_GROUP_FLAGS_VIABLE);
+    expect(group.trySetContainer(container)).toSucceed(0);
   },
 );
