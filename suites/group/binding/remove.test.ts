@@ -25,6 +25,7 @@ const SOURCE = [
   'drivers/vfio/pci/vfio_pci.c vfio_pci_remove()',
   'drivers/vfio/vfio_main.c vfio_unregister_group_dev()',
 ];
+const ANYBODY = /No device request channel registered, blocked until released by user/;
 const RELAYING = /Relaying device request to user/;
 /** Native hotplug gives the guest five seconds to object; a loaded machine takes longer. */
 const UNPLUGGED = 40_000;
@@ -80,6 +81,49 @@ test(
     useAgain('edu-rp');
   },
 );
+
+for (const order of [
+  ['container', 'group', 'device'],
+  ['container', 'device', 'group'],
+  ['group', 'container', 'device'],
+  ['group', 'device', 'container'],
+  ['device', 'container', 'group'],
+  ['device', 'group', 'container'],
+] as const) {
+  test(
+    `group.remove.close-order.${order.join('-')}`,
+    'a removal ends with the close of the device, and what is open longer has lost it',
+    { source: SOURCE, device: 'edu-rp', needs: [OWN_MACHINE], provokes: [ANYBODY] },
+    (context) => {
+      const writer = remover(context);
+      const { container, group, device, memory, pci } = context;
+      const pages = memory({ size: 4096, kind: '4k' });
+      const before = lockedMemory();
+      container.mapDma({ iova: 0n, vaddr: pages.address, size: 4096n });
+      const removing = new BackgroundWrite(writer, `${pci.path}/remove`, '1');
+      const parts = { container, group, device };
+      const open = new Set<string>(order);
+      for (const name of order) {
+        expect(removing.blocks()).toBe(open.has('device'));
+        parts[name].close();
+        open.delete(name);
+        if (open.has('device')) {
+          expect(device.config.read16(0)).toBe(pci.vendor);
+          continue;
+        }
+        expect(removing.ends()).toBe(true);
+        expect(pci.exists).toBe(false);
+        expect(lockedMemory()).toEqual(before);
+        if (open.has('group')) expect(group.tryGetStatus()).toFailWith('ENODEV');
+        if (open.has('container')) {
+          expect(container.trySetIommu(VFIO_TYPE1v2_IOMMU)).toFailWith('EINVAL');
+        }
+      }
+      rescan();
+      useAgain('edu-rp');
+    },
+  );
+}
 
 test(
   'group.remove.bus-above',

@@ -126,7 +126,10 @@ test(
 
 for (const order of [
   ['container', 'group', 'device'],
+  ['container', 'device', 'group'],
+  ['group', 'container', 'device'],
   ['group', 'device', 'container'],
+  ['device', 'container', 'group'],
   ['device', 'group', 'container'],
 ] as const) {
   test(
