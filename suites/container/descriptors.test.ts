@@ -1,22 +1,35 @@
 import {
+  AT_FDCWD,
   ContainerUser,
   Container,
   FD_CLOEXEC,
   F_GETFD,
   Group,
+  MAP_ANONYMOUS,
+  MAP_PRIVATE,
   O_CLOEXEC,
   O_RDWR,
   OWN_MACHINE,
+  PROT_READ,
+  PROT_WRITE,
+  Program,
   SIGKILL,
+  VFIO_GROUP_GET_DEVICE_FD,
   VFIO_GROUP_SET_CONTAINER,
+  VFIO_GROUP_UNSET_CONTAINER,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
+  VFIO_SET_IOMMU,
   VFIO_TYPE1v2_IOMMU,
+  addMapDma,
+  execAgain,
   expect,
   lockedMemory,
   pinnedPages,
   sys,
   test,
+  type Actor,
+  type PciFunction,
   type TestContext,
 } from '../../harness/testing/index.ts';
 
@@ -146,6 +159,70 @@ test(
       defer(() => void sys.close(fd));
       expect(sys.call('fcntl', fd, F_GETFD, 0)).toBe(flags ? FD_CLOEXEC : 0);
     }
+  },
+);
+
+/** Opens all of it in another process, with these flags: the fds there. */
+function openAllIn(user: Actor, { group, bdf }: PciFunction, flags: number) {
+  const program = new Program();
+  const open = (path: string) =>
+    program.syscall('openat', AT_FDCWD, program.data(path), O_RDWR | flags);
+  const fds = { container: open('/dev/vfio/vfio'), group: open(`/dev/vfio/${group}`) };
+  const argument = program.data(4);
+  program.store(32, argument, fds.container);
+  const calls = [
+    program.syscall('ioctl', fds.group, VFIO_GROUP_SET_CONTAINER.request, argument),
+    program.syscall('ioctl', fds.container, VFIO_SET_IOMMU.request, VFIO_TYPE1v2_IOMMU),
+  ];
+  const access = PROT_READ | PROT_WRITE;
+  const vaddr = program.syscall('mmap', 0, SIZE, access, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  calls.push(addMapDma(program, fds.container, { iova: 0x10000n, vaddr, size: SIZE }));
+  const device = program.syscall(
+    'ioctl',
+    fds.group,
+    VFIO_GROUP_GET_DEVICE_FD.request,
+    program.data(bdf),
+  );
+  user.run(program);
+  expect(calls.map((call) => program.result(call))).toEqual([0, 0, 0]);
+  expect(program.result(device)).toBeGreaterThan(0);
+  return {
+    container: new Container(program.result(fds.container)),
+    group: new Group(program.result(fds.group), group!),
+  };
+}
+
+test(
+  'container.fd.exec',
+  'what was opened without O_CLOEXEC keeps group and mappings over exec, but no device; with it all are free',
+  {
+    covers: [VFIO_GROUP_UNSET_CONTAINER, VFIO_GROUP_GET_DEVICE_FD],
+    source: [
+      'drivers/vfio/group.c vfio_device_open_file()',
+      'drivers/vfio/group.c vfio_group_fops_release()',
+    ],
+    needs: [OWN_MACHINE],
+  },
+  ({ actor, pci }) => {
+    const pinned = pinnedPages();
+    const leaky = actor();
+    const open = openAllIn(leaky, pci, 0);
+    execAgain(leaky);
+    expect(Group.tryOpen(pci.group!)).toFailWith('EBUSY');
+    const user = new ContainerUser(leaky, open.container);
+    expect(user.unmapDma({ iova: 0x10000n, size: SIZE })).toBe(SIZE);
+    const program = new Program();
+    const unset = program.syscall('ioctl', open.group.fd, VFIO_GROUP_UNSET_CONTAINER.request);
+    leaky.run(program);
+    expect(program.result(unset)).toBe(0);
+    leaky.close();
+    const careful = actor();
+    openAllIn(careful, pci, O_CLOEXEC);
+    execAgain(careful);
+    // What exec closes is gone when the process runs again.
+    careful.run(new Program());
+    expect(pinnedPages()).toBe(pinned);
+    Group.open(pci.group!).close();
   },
 );
 
