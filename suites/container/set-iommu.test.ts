@@ -1,4 +1,6 @@
 import {
+  OWN_MACHINE,
+  VFIO_CHECK_EXTENSION,
   VFIO_DMA_CC_IOMMU,
   VFIO_EEH,
   VFIO_IOMMU_DIRTY_PAGES_FLAG_START,
@@ -12,20 +14,32 @@ import {
   VFIO_UNMAP_ALL,
   VFIO_UPDATE_VADDR,
   __VFIO_RESERVED_TYPE1_NESTING_IOMMU,
+  eventually,
   expect,
   ioctl,
+  isUnloadable,
   kernelAtLeast,
+  loadModule,
   moduleUsers,
   test,
   tryDirtyPages,
+  unloadModule,
   vfio_iommu_type1_info,
   type Container,
+  type Requirement,
   type TestContext,
 } from '../../harness/testing/index.ts';
 
 const SET_IOMMU = 'drivers/vfio/container.c vfio_ioctl_set_iommu()';
 const TYPE1_OPEN = 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_open()';
 const INFO_SIZE = vfio_iommu_type1_info.size;
+
+const TYPE1 = 'vfio_iommu_type1';
+
+const UNLOADABLE_TYPE1: Requirement = {
+  name: 'type1 as a module',
+  missing: () => (isUnloadable(TYPE1) ? null : 'type1 is built in and cannot be unloaded'),
+};
 
 /** A container with the test's group and no IOMMU yet. */
 function withGroup({ emptyContainer, openGroup }: TestContext): Container {
@@ -160,15 +174,49 @@ test(
   },
   (context) => {
     const container = withGroup(context);
-    const before = moduleUsers('vfio_iommu_type1');
+    const before = moduleUsers(TYPE1);
     for (const type of [VFIO_UNMAP_ALL, VFIO_SPAPR_TCE_IOMMU, 0]) container.trySetIommu(type);
-    expect(moduleUsers('vfio_iommu_type1')).toBe(before);
+    expect(moduleUsers(TYPE1)).toBe(before);
     container.setIommu(VFIO_TYPE1v2_IOMMU);
-    if (before !== null) expect(moduleUsers('vfio_iommu_type1')).toBe(before + 1);
+    if (before !== null) expect(moduleUsers(TYPE1)).toBe(before + 1);
     container.trySetIommu(VFIO_TYPE1v2_IOMMU);
-    if (before !== null) expect(moduleUsers('vfio_iommu_type1')).toBe(before + 1);
+    if (before !== null) expect(moduleUsers(TYPE1)).toBe(before + 1);
     context.openGroup().unsetContainer();
-    expect(moduleUsers('vfio_iommu_type1')).toBe(before);
+    expect(moduleUsers(TYPE1)).toBe(before);
+  },
+);
+
+test(
+  'container.set-iommu.module-unloaded',
+  'without the type1 module a container has no IOMMU to offer, and with it again it has',
+  {
+    covers: [
+      VFIO_CHECK_EXTENSION.value('VFIO_TYPE1_IOMMU'),
+      VFIO_CHECK_EXTENSION.value('VFIO_TYPE1v2_IOMMU'),
+      VFIO_SET_IOMMU.fails('ENODEV'),
+    ],
+    source: ['drivers/vfio/container.c vfio_unregister_iommu_driver()', SET_IOMMU],
+    needs: [OWN_MACHINE, UNLOADABLE_TYPE1],
+  },
+  ({ openGroup, emptyContainer, pci, defer }) => {
+    defer(() => loadModule(TYPE1));
+    const [group, container] = [openGroup(), emptyContainer()];
+    const offered = () =>
+      [VFIO_TYPE1_IOMMU, VFIO_TYPE1v2_IOMMU].map((type) => container.checkExtension(type));
+    for (let round = 0; round < 3; round++) {
+      expect(eventually(() => moduleUsers(TYPE1) === 0)).toBe(true);
+      unloadModule(TYPE1);
+      expect(offered()).toEqual([0, 0]);
+      group.setContainer(container);
+      expect(offered()).toEqual([0, 0]);
+      expect(container.trySetIommu(VFIO_TYPE1v2_IOMMU)).toFailWith('ENODEV');
+      expect(group.tryGetDevice(pci.bdf)).toFailWith('EINVAL');
+      loadModule(TYPE1);
+      expect(offered()).toEqual([1, 1]);
+      container.setIommu(VFIO_TYPE1v2_IOMMU);
+      expect(() => unloadModule(TYPE1)).toThrow(/in use/);
+      group.unsetContainer();
+    }
   },
 );
 
