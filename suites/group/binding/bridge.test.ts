@@ -141,3 +141,27 @@ test(
     expect(group.trySetContainer(emptyContainer())).toSucceed(0);
   },
 );
+
+test(
+  'group.bridge.port-on-its-driver',
+  'a port in the group keeps its driver, which does no DMA: the group is viable, the port is not for VFIO',
+  {
+    covers: [VFIO_GROUP_SET_CONTAINER, VFIO_GROUP_GET_DEVICE_FD.fails('ENODEV')],
+    source: [...SOURCE, 'drivers/pci/pcie/portdrv.c pcie_portdriver (driver_managed_dma)'],
+    device: 'switch-edu-a',
+    uses: ['switch-port-a'],
+    needs: [OWN_MACHINE],
+  },
+  ({ openGroup, containerWith, openDevice, pci }) => {
+    const port = functionInRole('switch-port-a')!;
+    expect(port.driver).toBe('pcieport');
+    expect(groupMembers(pci.group!).map(({ bdf }) => bdf)).toEqual([port.bdf, pci.bdf].sort());
+    const group = openGroup();
+    expect(group.status()).toBe(VFIO_GROUP_FLAGS_VIABLE);
+    containerWith(group);
+    expect(group.status()).toBe(IN_CONTAINER);
+    expect(group.tryGetDevice(port.bdf)).toFailWith('ENODEV');
+    expect(openDevice(group).config.read16(0)).toBe(pci.vendor);
+    expect(port.driver).toBe('pcieport');
+  },
+);
