@@ -1,4 +1,5 @@
 import {
+  OWN_MACHINE,
   PCI_VENDOR_ID,
   VFIO_DEVICE_FEATURE,
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
@@ -8,17 +9,21 @@ import {
   enableDevice,
   eventually,
   expect,
+  keepAwake,
   runtimeStatus,
   scratchRegisters,
   test,
+  tryHotReset,
   type Answer,
   type Device,
+  type TestContext,
 } from '../../../harness/testing/index.ts';
 
 const ENTRY = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_pm_entry()';
 const WAKEUP = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_pm_entry_with_wakeup()';
 const EXIT = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_pm_exit()';
 const RESUME = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_runtime_resume()';
+const HOT_RESET = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_dev_set_hot_reset()';
 const DISABLE = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_disable()';
 const COVERS = [
   VFIO_DEVICE_FEATURE.value('VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY'),
@@ -28,6 +33,8 @@ const COVERS_WAKEUP = [
   VFIO_DEVICE_FEATURE.value('VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP'),
 ];
 const DEVICES = ['edu', 'igb', 'nvme', 'e1000e'];
+/** Two functions that are reset together but are two groups. */
+const SIBLINGS = { device: 'igb-multi-0', uses: ['igb-multi-1'] };
 
 function tryEnter(device: Device): Answer<Buffer> {
   return device.tryFeature(VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY);
@@ -201,6 +208,32 @@ test(
 );
 
 test(
+  'device.low-power.wakeup.never-asleep',
+  'a device that something else keeps awake wakes nobody: the low power state lasts until it is left',
+  {
+    covers: COVERS_WAKEUP,
+    source: [RESUME, EXIT],
+    devices: ['edu', 'igb'],
+    needs: [OWN_MACHINE],
+  },
+  ({ device, pci, map, eventfd, role, defer }) => {
+    enableDevice(device);
+    const { region, offset } = scratchRegisters(role);
+    const mapping = map(device.region(region));
+    const wakeup = eventfd();
+    defer(keepAwake(pci));
+    expect(tryEnterWithWakeup(device, wakeup.fd)).toSucceed(0);
+    expect(device.config.read16(PCI_VENDOR_ID)).toBe(pci.vendor);
+    expect(device.info().num_regions).toBe(9);
+    expect(mapping.tryLoad(32, offset)).toFailWith('EIO');
+    expect(tryEnter(device)).toFailWith('EINVAL');
+    expect(tryExit(device)).toSucceed(0);
+    expect(mapping.tryLoad(32, offset)).toSucceed();
+    expect(wakeup.quiet()).toBe(0);
+  },
+);
+
+test(
   'device.low-power.close',
   'closing the device leaves the low power state: the next user finds it awake and usable',
   { covers: COVERS, source: DISABLE, devices: ['edu', 'igb'] },
@@ -259,5 +292,70 @@ test(
     expect(tryEnter(device)).toFailWith('EINVAL');
     expect(tryExit(device)).toSucceed(0);
     expect(mapping.load32(offset)).toBe(0);
+  },
+);
+
+/** Two functions behind one port; the second is asleep in the low power state that `enter` puts it in. */
+function sleepingSibling(context: TestContext, enter: (device: Device) => Answer<Buffer>) {
+  const { device, group, map, openRole } = context;
+  const sibling = openRole('igb-multi-1');
+  const { offset } = scratchRegisters('igb');
+  enableDevice(device);
+  enableDevice(sibling.device);
+  const mapping = map(sibling.device.region(0));
+  mapping.store32(offset, 0x4747);
+  expect(enter(sibling.device)).toSucceed(0);
+  const asleep = () => runtimeStatus(sibling.pci) === 'suspended';
+  expect(eventually(asleep)).toBe(true);
+  return {
+    sibling: sibling.device,
+    asleep,
+    tryRegister: () => mapping.tryLoad(32, offset),
+    register: () => mapping.load32(offset),
+    tryReset: (...others: number[]) => tryHotReset(device, [group.fd, ...others]),
+    theirs: sibling.group.fd,
+  };
+}
+
+test(
+  'device.low-power.hot-reset',
+  'a hot reset wakes a function in the low power state for its time only, whether it is refused or not',
+  { covers: COVERS, source: HOT_RESET, ...SIBLINGS },
+  (context) => {
+    const { sibling, asleep, tryRegister, register, tryReset, theirs } = sleepingSibling(
+      context,
+      tryEnter,
+    );
+    for (let round = 0; round < 2; round++) {
+      expect(tryReset()).toFailWith('EINVAL');
+      expect(eventually(asleep), 'refused').toBe(true);
+      expect(tryReset(theirs)).toSucceed(0);
+      expect(eventually(asleep), 'reset').toBe(true);
+      expect(tryRegister()).toFailWith('EIO');
+      expect(tryEnter(sibling)).toFailWith('EINVAL');
+    }
+    expect(tryExit(sibling)).toSucceed(0);
+    expect(register()).toBe(0);
+  },
+);
+
+test(
+  'device.low-power.hot-reset.wakeup',
+  'a hot reset signals the wake-up of a function that sleeps, which leaves the low power state',
+  { covers: COVERS_WAKEUP, source: [HOT_RESET, RESUME], ...SIBLINGS },
+  (context) => {
+    const wakeup = context.eventfd();
+    const { sibling, asleep, register, tryReset, theirs } = sleepingSibling(context, (device) =>
+      tryEnterWithWakeup(device, wakeup.fd),
+    );
+    expect(wakeup.take()).toBe(0);
+    expect(tryReset(theirs)).toSucceed(0);
+    expect(wakeup.soon()).toBe(1);
+    expect(register()).toBe(0);
+    expect(eventually(asleep, 50)).toBe(false);
+    expect(tryReset(theirs)).toSucceed(0);
+    expect(wakeup.take()).toBe(0);
+    expect(tryEnter(sibling)).toSucceed(0);
+    expect(tryExit(sibling)).toSucceed(0);
   },
 );
