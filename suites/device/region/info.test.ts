@@ -82,6 +82,45 @@ test(
   },
 );
 
+test(
+  'device.region-info.argsz.each',
+  'what holds of argsz holds of each region: too short is refused, enough is kept, and nothing is written behind',
+  {
+    covers: [VFIO_DEVICE_GET_REGION_INFO, VFIO_DEVICE_GET_REGION_INFO.fails('EINVAL')],
+    source: MAIN,
+    devices: ['igb', 'e1000e', 'vga'],
+  },
+  ({ device, role }) => {
+    const { size } = vfio_region_info;
+    const indexes = [...Array(role === 'vga' ? 9 : 8).keys()];
+    for (const index of indexes) {
+      const { answer, bytes } = ask(device, index, size - 1);
+      expect(answer, `index ${index}`).toFailWith('EINVAL');
+      expect(bytes.subarray(12).every((byte) => byte === POISON)).toBe(true);
+      const whole = device.regionInfo(index);
+      const wanted = whole.flags & VFIO_REGION_INFO_FLAG_CAPS ? WITH_CAPABILITY : size;
+      for (const argsz of [size, WITH_CAPABILITY, 200]) {
+        const { answer, bytes } = ask(device, index, argsz);
+        expect(answer, `index ${index}, argsz ${argsz}`).toSucceed(0);
+        expect(vfio_region_info.decode(bytes)).toMatchObject({
+          argsz: Math.max(argsz, wanted),
+          index,
+          flags: whole.flags,
+          size: whole.size,
+          offset: BigInt(index) << 40n,
+        });
+        const written = argsz < wanted ? size : wanted;
+        expect(bytes.subarray(written).every((byte) => byte === POISON)).toBe(true);
+      }
+    }
+    for (const argsz of [size - 1, size, 200]) {
+      const { answer, bytes } = ask(device, indexes.length, argsz);
+      expect(answer, 'no such region').toFailWith('EINVAL');
+      expect(bytes.subarray(12).every((byte) => byte === POISON)).toBe(true);
+    }
+  },
+);
+
 for (const [role, bar] of [
   ['igb', 3],
   ['nvme', 0],
