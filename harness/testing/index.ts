@@ -91,6 +91,7 @@ export * from './container-user.ts';
 export * from './each-allocation.ts';
 export { eventually } from './eventually.ts';
 export { expect } from './expect.ts';
+export * from './half-feature.ts';
 export * from './kernel-leaks.ts';
 export * from './kvm.ts';
 export { fuzz, type FuzzOptions } from './fuzz.ts';

@@ -19,6 +19,7 @@ import {
   VFIO_DEVICE_FEATURE_ZPCI_ERROR,
   expect,
   test,
+  tryHalfFeature,
 } from '../../harness/testing/index.ts';
 
 const MAIN = 'drivers/vfio/vfio_main.c vfio_ioctl_device_feature()';
@@ -216,6 +217,27 @@ test(
       device.tryFeature(SET | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP, data, argsz);
     for (const argsz of [8, 12, 15]) expect(enter(argsz), `argsz ${argsz}`).toFailWith('EINVAL');
     expect(enter(16)).toSucceed(0);
+    expect(device.tryFeature(SET | VFIO_DEVICE_FEATURE_LOW_POWER_EXIT)).toSucceed(0);
+  },
+);
+
+test(
+  'device.feature.half-data',
+  'data of which only the beginning can be read give EFAULT, and nothing is set',
+  {
+    covers: [VFIO_DEVICE_FEATURE.fails('EFAULT')],
+    source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_pm_entry_with_wakeup()',
+    devices: ['edu', 'igb'],
+  },
+  (context) => {
+    const { device, eventfd } = context;
+    const data = Buffer.alloc(8);
+    data.writeInt32LE(eventfd().fd);
+    const wakeup = SET | VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY_WITH_WAKEUP;
+    for (const readable of [0, 4]) {
+      expect(tryHalfFeature(context, device, wakeup, data, readable)).toFailWith('EFAULT');
+    }
+    expect(device.tryFeature(wakeup, data), 'not entered yet').toSucceed(0);
     expect(device.tryFeature(SET | VFIO_DEVICE_FEATURE_LOW_POWER_EXIT)).toSucceed(0);
   },
 );

@@ -10,6 +10,7 @@ import {
   expect,
   makeVirtualFunctions,
   test,
+  tryHalfFeature,
   trySetVfs,
   type Answer,
   type Device,
@@ -185,6 +186,27 @@ test(
     open(vf, OTHER);
     open(pf, OTHER);
     expect(inUse.info().num_regions).toBeGreaterThan(0);
+  },
+);
+
+test(
+  'group.vf-token.half-token',
+  'a new token of which only the beginning can be read is refused, and the old one still counts',
+  {
+    covers: [VFIO_DEVICE_FEATURE.fails('EFAULT')],
+    ...NEEDS,
+    source: [...SOURCE, 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_feature_token()'],
+  },
+  (context) => {
+    const { pf, vfs, tryOpen, open } = pfWithVfs(context);
+    const [vf] = vfs as [PciFunction];
+    const device = open(pf, TOKEN);
+    const set = VFIO_DEVICE_FEATURE_SET | VFIO_DEVICE_FEATURE_PCI_VF_TOKEN;
+    for (const readable of [0, 8, 15]) {
+      expect(tryHalfFeature(context, device, set, bytesOf(OTHER), readable)).toFailWith('EFAULT');
+    }
+    expect(tryOpen(vf, OTHER)).toFailWith('EACCES');
+    open(vf, TOKEN);
   },
 );
 
