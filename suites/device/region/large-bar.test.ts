@@ -132,6 +132,50 @@ test(
   },
 );
 
+for (const [name, options] of [
+  ['aligned', {}],
+  ['misaligned-by-a-page', { shift: PAGE }],
+  ['misaligned-by-2m', { shift: 2n * MIB }],
+  ['offset', { offset: 2n * MIB, size: 2n * GIB - 2n * MIB }],
+] as const) {
+  test(
+    `device.large-bar.gigabytes.${name}`,
+    'where a BAR of 2 GiB is mapped by the GiB each page is at its place, and in whatever order they are touched',
+    {
+      covers: [],
+      source: [`${FAULT}: PUD_ORDER`, 'include/linux/vfio_pci_core.h is_aligned_for_order()'],
+      device: 'ivshmem-2g',
+    },
+    (context) => {
+      const { device } = context;
+      enableDevice(device);
+      const region = device.region(BAR);
+      expect(region.info.size).toBe(2n * GIB);
+      const { offset: first = 0n } = options as { offset?: bigint };
+      const places = [
+        0n,
+        MIB,
+        2n * MIB,
+        GIB - PAGE,
+        GIB,
+        GIB + 2n * MIB,
+        GIB + 4n * MIB - PAGE,
+        2n * GIB - 2n * MIB,
+        2n * GIB - PAGE,
+      ].filter((place) => place >= first);
+      places.forEach((place, index) => region.write32(Number(place), 0x2000_0000 + index));
+      for (const order of [places, places.toReversed()]) {
+        const mapping = mapAt(context, device.fd, region, { alignment: GIB, ...options });
+        for (const place of order) {
+          const wanted = 0x2000_0000 + places.indexOf(place);
+          expect(mapping.load32(Number(place - first)), `at ${place}`).toBe(wanted);
+        }
+        mapping.unmap();
+      }
+    },
+  );
+}
+
 test(
   'device.large-bar.split',
   'a hole made in a large mapping after it was touched leaves all other pages in their places',

@@ -1,8 +1,11 @@
 import {
   VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+  VFIO_DEVICE_PCI_HOT_RESET,
+  enableDevice,
   expect,
   groupMembers,
   hotResetInfo,
+  scratchRegisters,
   test,
   tryGetHotResetInfo,
   tryHotReset,
@@ -150,5 +153,41 @@ test(
     unbind(sibling);
     expect(listed(device)).toEqual(onTheBus(pci));
     expect(listed(device).map(({ bdf }) => bdf)).toContain(sibling.bdf);
+  },
+);
+
+test(
+  'device.hot-reset-info.bridge',
+  'a bridge beside the device is named with all that is behind it, and forbids the reset',
+  {
+    covers: [
+      VFIO_DEVICE_GET_PCI_HOT_RESET_INFO,
+      VFIO_DEVICE_GET_PCI_HOT_RESET_INFO.fails('ENOSPC'),
+      VFIO_DEVICE_PCI_HOT_RESET.fails('EINVAL'),
+    ],
+    source: [
+      'drivers/vfio/pci/vfio_pci_core.c vfio_pci_dev_below_slot()',
+      'drivers/vfio/pci/vfio_pci_core.c vfio_pci_dev_set_resettable()',
+    ],
+    device: 'beside-switch',
+    uses: ['ivshmem-2g'],
+  },
+  ({ device, group, pci, bound }) => {
+    const behind = bound('ivshmem-2g');
+    const downstream = behind.parent!;
+    const all = [pci, downstream.parent!, downstream, behind].map((one) => one.bdf).sort();
+    const ids = new Map(listed(device).map(({ bdf, id }) => [bdf, id]));
+    expect([...ids.keys()]).toEqual(all);
+    for (const one of [pci, behind]) expect(ids.get(one.bdf)).toBe(Number(one.group));
+    const short = tryGetHotResetInfo(device, HEADER + all.length * ENTRY - 1);
+    expect(short).toFailWith('ENOSPC');
+    expect(short.value.count).toBe(all.length);
+    enableDevice(device);
+    const { region, offset } = scratchRegisters('edu');
+    device.region(region).write32(offset, 0x4242_0000);
+    const before = pci.config();
+    expect(tryHotReset(device, [group.fd])).toFailWith('EINVAL');
+    expect(pci.config().equals(before)).toBe(true);
+    expect(device.region(region).read32(offset)).toBe(0x4242_0000);
   },
 );

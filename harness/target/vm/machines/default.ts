@@ -118,10 +118,33 @@ export const TEST_DEVICES: MachineDevice[] = [
   },
 ];
 
+/**
+ * A switch beside a function: what resets the one resets all that is behind the other.
+ * Not on every machine: with AMD-Vi VFs of igb may need the slot.
+ */
+const BESIDE_A_SWITCH = port(
+  '1b.0',
+  { at: '00.0', device: `${EDU},multifunction=on`, role: 'beside-switch' },
+  {
+    at: '00.1',
+    device: 'x3130-upstream,multifunction=on',
+    behind: [
+      {
+        at: '00.0',
+        device: 'xio3130-downstream',
+        behind: [{ at: '00.0', device: 'ivshmem-plain,memdev=ivshmem-2g', role: 'ivshmem-2g' }],
+      },
+    ],
+  },
+);
+
 /** What test devices need besides `-device`. */
 export const TEST_BACKENDS = [
   '-object',
   'memory-backend-ram,id=ivshmem,size=8M,share=on',
+  '-object',
+  // Only what a test touches takes memory.
+  'memory-backend-ram,id=ivshmem-2g,size=2G,share=on,prealloc=off,reserve=off',
   '-object',
   'memory-backend-ram,id=cxl-memory,size=256M',
   '-device',
@@ -151,5 +174,5 @@ export const machine: Machine = {
   memoryMiB: 4096,
   append: ['intel_iommu=on'],
   firstModules: [],
-  devices: TEST_DEVICES,
+  devices: [...TEST_DEVICES, BESIDE_A_SWITCH],
 };
