@@ -286,6 +286,7 @@ test(
     source: 'drivers/vfio/group.c vfio_device_open_file()',
     peer: ['A13'],
     ...NEEDS,
+    peer: ['A13'],
   },
   (context) => {
     const { pci, group, container } = inContainer(context);
