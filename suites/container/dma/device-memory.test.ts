@@ -5,8 +5,11 @@ import {
   MAP_SHARED,
   PROT_READ,
   PROT_WRITE,
+  Program,
   VFIO_DMA_MAP_FLAG_READ,
   VFIO_IOMMU_MAP_DMA,
+  VFIO_IOMMU_UNMAP_DMA,
+  addMapDma,
   dmaProbe,
   enableDevice,
   expect,
@@ -15,6 +18,8 @@ import {
   setMemoryEnabled,
   sys,
   test,
+  type Device,
+  type Mapping,
   type TestContext,
 } from '../../../harness/testing/index.ts';
 
@@ -24,8 +29,17 @@ const BASE = 0x1_0000_0000n;
 const BAR = 2;
 const PIN = 'drivers/vfio/vfio_iommu_type1.c follow_fault_pfn()';
 const RESERVED = 'drivers/vfio/vfio_iommu_type1.c is_invalid_reserved_pfn()';
+const PUT = 'drivers/vfio/vfio_iommu_type1.c put_pfn()';
+const MIB = 1n << 20n;
+const GIB = 1n << 30n;
 const covers = [VFIO_IOMMU_MAP_DMA];
 const uses = ['ivshmem'];
+
+/** A device with the mapping of its memory. */
+interface OpenMemory {
+  device: Device;
+  bar: Mapping;
+}
 
 /** The shared memory of ivshmem, 8 MiB behind its BAR 2. */
 function deviceMemory(context: TestContext) {
@@ -232,3 +246,101 @@ test(
     expect(mappingState(container)).toEqual(before);
   },
 );
+
+test(
+  'container.device-memory.munmap',
+  'a DMA mapping of a BAR lasts when the process unmaps the BAR, and is undone by its unmap alone',
+  { covers: [VFIO_IOMMU_UNMAP_DMA], source: [PIN, PUT], device: 'nvme', uses },
+  (context) => {
+    const { container } = context;
+    const probe = dmaProbe(context);
+    const { region } = deviceMemory(context);
+    const bar = context.map(region);
+    const before = mappingState(container);
+    container.mapDma({ iova: BASE, vaddr: bar.address, size: bar.size });
+    bar.unmap();
+    const last = bar.size - P;
+    region.write(last, Buffer.alloc(DmaProbe.SIZE));
+    probe.write(1, BASE + last);
+    expect(probe.finds(1, BASE + last)).toBe(true);
+    expect(region.read(last, 64)).not.toEqual(Buffer.alloc(64));
+    expect(container.unmapDma({ iova: BASE, size: bar.size })).toBe(bar.size);
+    expect(mappingState(container)).toEqual(before);
+  },
+);
+
+for (const { name, words, change } of [
+  {
+    name: 'switched-off-later',
+    words: 'when the memory of the device is switched off',
+    change: ({ device }) => setMemoryEnabled(device, false),
+  },
+  {
+    name: 'closed',
+    words: 'when its device is closed',
+    change: ({ device, bar }) => {
+      bar.unmap();
+      device.close();
+    },
+  },
+] satisfies { name: string; words: string; change: (it: OpenMemory) => void }[]) {
+  test(
+    `container.device-memory.${name}`,
+    `a DMA mapping of a BAR is undone as it was made, also ${words}`,
+    { covers: [VFIO_IOMMU_UNMAP_DMA], source: PUT, device: 'edu', uses },
+    (context) => {
+      const { container } = context;
+      const { device, region } = deviceMemory(context);
+      const bar = context.map(region);
+      const before = mappingState(container);
+      container.mapDma({ iova: BASE, vaddr: bar.address, size: bar.size });
+      change({ device, bar });
+      expect(mappingState(container)).toEqual({ ...before, dmaAvail: before.dmaAvail! - 1 });
+      expect(container.unmapDma({ iova: BASE, size: bar.size })).toBe(bar.size);
+      expect(mappingState(container)).toEqual(before);
+    },
+  );
+}
+
+for (const { name, words, chunk } of [
+  { name: 'whole', words: 'as a whole', chunk: 8n * GIB },
+  { name: 'by-1g', words: 'in parts of 1 GiB', chunk: GIB },
+  { name: 'by-2m', words: 'in parts of 2 MiB', chunk: 2n * MIB },
+]) {
+  test(
+    `container.device-memory.8g.${name}`,
+    `a BAR of 8 GiB can be mapped for DMA ${words}, and an unmap tells all of its size`,
+    {
+      covers: [VFIO_IOMMU_MAP_DMA, VFIO_IOMMU_UNMAP_DMA],
+      source: [PIN, 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_unmap()'],
+      device: 'pci-testdev',
+      // Before, BARs are pinned page by page: two millions of them.
+      since: '6.15',
+      peer: ['A6', 'A10'],
+      timeoutMs: 180_000,
+    },
+    ({ container, device, defer }) => {
+      enableDevice(device);
+      const { size, offset } = device.region(BAR).info;
+      expect(size).toBe(8n * GIB);
+      const area = reserveAddresses(size, GIB);
+      defer(() => area.release());
+      const prot = PROT_READ | PROT_WRITE;
+      const at = sys.mmap(area.address, size, prot, MAP_SHARED | MAP_FIXED, device.fd, offset);
+      expect(at).toBe(area.address);
+      const before = mappingState(container);
+      const program = new Program();
+      const maps = Array.from({ length: Number(size / chunk) }, (_, index) => {
+        const part = BigInt(index) * chunk;
+        const map = { iova: BASE + part, vaddr: area.address + part, size: chunk };
+        return addMapDma(program, container.fd, map);
+      });
+      program.run();
+      expect(maps.filter((map) => program.result(map) !== 0)).toEqual([]);
+      const dmaAvail = before.dmaAvail! - maps.length;
+      expect(mappingState(container)).toEqual({ ...before, dmaAvail });
+      expect(container.unmapDma({ iova: BASE, size })).toBe(size);
+      expect(mappingState(container)).toEqual(before);
+    },
+  );
+}
