@@ -1,17 +1,23 @@
 import {
+  VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
   VFIO_IOMMU_UNMAP_DMA,
   expect,
+  ioctl,
   mappingState,
   setBits,
   startDirtyTracking,
+  sys,
   test,
   tryUnmapWithBitmap,
+  vfio_bitmap,
+  vfio_iommu_type1_dma_unmap,
 } from '../../../harness/testing/index.ts';
 import { dirtyPages, pagesOf } from './dirty-pages.ts';
 import { PAGE, mapExtents, range, type Extent } from '../page-extents.ts';
 
 const UNMAP_DMA = 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_type1_unmap_dma()';
 const DO_UNMAP = 'drivers/vfio/vfio_iommu_type1.c vfio_dma_do_unmap()';
+const UPDATE = 'drivers/vfio/vfio_iommu_type1.c update_user_bitmap()';
 const UNMAP_KEY = VFIO_IOMMU_UNMAP_DMA.flag('VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP');
 
 test(
@@ -119,5 +125,50 @@ test(
     expect(mappingState(container)).toEqual(before);
     expect(dirtyPages(container, 64)).toEqual([0, 1, 2, 3]);
     expect(container.unmapDma(range(0, 4))).toBe(4n * PAGE);
+  },
+);
+
+test(
+  'container.dirty.unmap.bad-bitmap-offset',
+  'a mapping whose bits begin inside a word that cannot be read is not unmapped',
+  { covers: [UNMAP_KEY, VFIO_IOMMU_UNMAP_DMA.fails('EFAULT')], source: UPDATE },
+  ({ container, memory }) => {
+    const ram = memory({ size: 4 * 4096, kind: '4k' });
+    const none = memory({ size: 4096, kind: '4k', prot: 0 });
+    mapExtents(container, ram, [[5, 4]]);
+    startDirtyTracking(container);
+    const before = mappingState(container);
+    const request = { ...range(0, 64), data: none.address };
+    expect(tryUnmapWithBitmap(container, request)).toFailWith('EFAULT');
+    expect(mappingState(container)).toEqual(before);
+    expect(dirtyPages(container, 64)).toEqual(expect.arrayContaining([5, 6, 7, 8]));
+    expect(container.unmapDma(range(5, 4))).toBe(4n * PAGE);
+  },
+);
+
+test(
+  'container.dirty.unmap.half-a-structure',
+  'an unmap whose description of the bitmap lies behind readable memory unmaps nothing',
+  { covers: [UNMAP_KEY, VFIO_IOMMU_UNMAP_DMA.fails('EFAULT')], source: UNMAP_DMA },
+  ({ container, memory }) => {
+    const ram = memory({ size: 4096, kind: '4k' });
+    const argument = memory({ size: 2 * 4096, kind: '4k' });
+    expect(sys.munmap(argument.address + PAGE, 4096)).toBe(0);
+    mapExtents(container, ram, [[0, 1]]);
+    startDirtyTracking(container);
+    const before = mappingState(container);
+    const head = vfio_iommu_type1_dma_unmap.encode({
+      argsz: vfio_iommu_type1_dma_unmap.size + vfio_bitmap.size,
+      flags: VFIO_DMA_UNMAP_FLAG_GET_DIRTY_BITMAP,
+      ...range(0, 1),
+    });
+    for (const readable of [0, 8, vfio_bitmap.size - 1]) {
+      const at = 4096 - head.length - readable;
+      argument.write(at, head);
+      const address = argument.address + BigInt(at);
+      expect(ioctl(container.fd, VFIO_IOMMU_UNMAP_DMA, address)).toFailWith('EFAULT');
+    }
+    expect(mappingState(container)).toEqual(before);
+    expect(container.unmapDma(range(0, 1))).toBe(PAGE);
   },
 );
