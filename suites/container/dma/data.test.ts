@@ -4,7 +4,9 @@ import {
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
   dmaDevice,
+  dmaProbe,
   expect,
+  scatteredMemory,
   startNvme,
   test,
 } from '../../../harness/testing/index.ts';
@@ -130,6 +132,29 @@ for (const { name, iova } of IOVAS) {
     },
   );
 }
+
+test(
+  'container.dma-data.across-4g',
+  'a device finds each page of a mapping that crosses 4 GiB under all bits of its address',
+  { covers: [VFIO_IOMMU_MAP_DMA], source: [MAP, IOMMU_MAP], device: 'nvme', peer: ['A5'] },
+  (context) => {
+    const PAGES = 8;
+    const { container } = context;
+    const ram = scatteredMemory(context, PAGES);
+    const probe = dmaProbe(context);
+    const iova = (1n << 32n) - BigInt(PAGES / 2) * P;
+    ram.backing.fill(1);
+    container.mapDma({ iova, vaddr: ram.address, size: BigInt(ram.size) });
+    const places = ram.order.map((from, page) => ({
+      iova: iova + BigInt(page) * P,
+      phase: from * PAGE,
+    }));
+    expect(probe.misses(1, places)).toEqual([]);
+    probe.write(2, ...places.map((place) => place.iova + 1024n));
+    for (const { phase } of places) expect(ram.backing.verify(2, phase + 1024, 512)).toBe(-1);
+    expect(container.unmapDma({ iova, size: BigInt(ram.size) })).toBe(BigInt(ram.size));
+  },
+);
 
 test(
   'container.dma-data.every-page',
