@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import {
   ContainerUser,
   Program,
@@ -10,6 +10,7 @@ import {
   expect,
   mappingState,
   test,
+  type Requirement,
 } from '../../../harness/testing/index.ts';
 
 const PAGE = 4096;
@@ -20,7 +21,15 @@ const ACCOUNT = 'drivers/vfio/vfio_iommu_type1.c mm_lock_acct()';
 /** `<linux/capability.h>` */
 const CAP_IPC_LOCK = 14n;
 const LINUX_CAPABILITY_VERSION_3 = 0x20080522;
+/** `<linux/sched.h>` */
+const CLONE_NEWUSER = 0x10000000;
 const EXCEEDED = /RLIMIT_MEMLOCK \(\d+\) exceeded/;
+
+const USER_NAMESPACES: Requirement = {
+  name: 'user namespaces',
+  missing: () =>
+    existsSync('/proc/self/ns/user') ? null : 'the kernel has no user namespaces (CONFIG_USER_NS)',
+};
 
 const options = {
   covers: [VFIO_IOMMU_MAP_DMA.fails('ENOMEM')],
@@ -184,6 +193,24 @@ test(
     const vaddr = user.memory(2 * PAGE);
     dropCapability(user, CAP_IPC_LOCK);
     expect(user.tryMapDma({ iova: IOVA, vaddr, size: 2n * SIZE })).toFailWith('ENOMEM');
+    expect(user.tryMapDma({ iova: IOVA, vaddr, size: SIZE })).toSucceed(0);
+  },
+);
+
+test(
+  'container.memlock.user-namespace',
+  'CAP_IPC_LOCK in a user namespace of its own lifts no limit',
+  { ...options, needs: [ROOT, USER_NAMESPACES] },
+  ({ actor, container }) => {
+    const process = actor({ inheritFds: [container.fd], rlimits: { RLIMIT_MEMLOCK: PAGE } });
+    const user = new ContainerUser(process, container);
+    const vaddr = user.memory(2 * PAGE);
+    const program = new Program();
+    const unshare = program.syscall('unshare', CLONE_NEWUSER);
+    process.run(program);
+    expect(program.result(unshare)).toBe(0);
+    expect(user.tryMapDma({ iova: IOVA, vaddr, size: 2n * SIZE })).toFailWith('ENOMEM');
+    expect(user.locked().VmLck).toBe(0);
     expect(user.tryMapDma({ iova: IOVA, vaddr, size: SIZE })).toSucceed(0);
   },
 );
