@@ -1,5 +1,7 @@
 import {
   ERRNO,
+  MADV_COLLAPSE,
+  MADV_HUGEPAGE,
   MAP_ANONYMOUS,
   MAP_PRIVATE,
   PROT_READ,
@@ -8,9 +10,12 @@ import {
   SIGCONT,
   SIGKILL,
   SIGSTOP,
+  SIGUSR2,
   VFIO_DMA_UNMAP_FLAG_ALL,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
+  VFIO_TYPE1_IOMMU,
+  VFIO_TYPE1v2_IOMMU,
   addMapDma,
   addUnmapDma,
   dmaMemory,
@@ -113,32 +118,41 @@ test(
   },
 );
 
-test(
-  'container.large-mappings.many-then-one-unmap',
-  'thousands of single mappings go with one unmap, round after round',
-  { covers, source: DO_UNMAP, peer: ['A4'] },
-  ({ container, memory }) => {
-    const PAGES = 2048;
-    const ram = memory({ size: PAGES * PAGE, kind: '4k' });
-    const before = mappingState(container);
-    for (let round = 0; round < 2; round++) {
-      const program = new Program();
-      const maps = Array.from({ length: PAGES }, (_, page) =>
-        addMapDma(program, container.fd, {
-          iova: BASE + BigInt(page) * P,
-          vaddr: ram.address + BigInt(page) * P,
-          size: P,
-        }),
-      );
-      program.run();
-      expect(maps.filter((map) => program.result(map) !== 0)).toEqual([]);
-      expect(container.dmaAvail()).toBe(before.dmaAvail! - PAGES);
-      const size = BigInt(PAGES) * P;
-      expect(container.unmapDma({ iova: BASE, size })).toBe(size);
-      expect(mappingState(container)).toEqual(before);
-    }
-  },
-);
+for (const { name, words, type } of [
+  { name: '', words: '', type: VFIO_TYPE1v2_IOMMU },
+  { name: '.v1', words: ' on a v1 container', type: VFIO_TYPE1_IOMMU },
+]) {
+  test(
+    `container.large-mappings.many-then-one-unmap${name}`,
+    `thousands of single mappings go with one unmap${words}, round after round, of small and of huge pages`,
+    { covers, source: DO_UNMAP, peer: ['A4'] },
+    ({ containerOfType, memory }) => {
+      const PAGES = 2048;
+      const container = containerOfType(type);
+      const ram = memory({ size: PAGES * PAGE, kind: '4k', align: 2 * MIB });
+      const before = mappingState(container);
+      for (let round = 0; round < 2; round++) {
+        const program = new Program();
+        const maps = Array.from({ length: PAGES }, (_, page) =>
+          addMapDma(program, container.fd, {
+            iova: BASE + BigInt(page) * P,
+            vaddr: ram.address + BigInt(page) * P,
+            size: P,
+          }),
+        );
+        program.run();
+        expect(maps.filter((map) => program.result(map) !== 0)).toEqual([]);
+        expect(container.dmaAvail()).toBe(before.dmaAvail! - PAGES);
+        const size = BigInt(PAGES) * P;
+        expect(container.unmapDma({ iova: BASE, size })).toBe(size);
+        expect(mappingState(container)).toEqual(before);
+        // A wish: the kernel may have no huge page to give.
+        sys.madvise(ram.address, ram.size, MADV_HUGEPAGE);
+        sys.madvise(ram.address, ram.size, MADV_COLLAPSE);
+      }
+    },
+  );
+}
 
 test(
   'container.large-mappings.ends',
@@ -224,6 +238,34 @@ test(
     }
     owner.join();
     expect(program.result(map)).toBe(0);
+    expect(container.unmapDma({ iova: BASE, size })).toBe(size);
+    expect(mappingState(container)).toEqual(before);
+  },
+);
+
+test(
+  'container.large-mappings.signals',
+  'signals that the process handles do not keep it from its mapping, which is whole',
+  { covers: [VFIO_IOMMU_MAP_DMA], source: [PIN_MAP, LOCK], needs: [dmaMemory(STOPPED)] },
+  ({ container, actor, defer, memory }) => {
+    const ram = memory({ size: STOPPED, kind: '4k', populate: false });
+    const size = BigInt(STOPPED);
+    const before = mappingState(container);
+    const ignore = () => undefined;
+    process.on('SIGUSR2', ignore);
+    defer(() => void process.off('SIGUSR2', ignore));
+    const sender = actor();
+    const program = new Program();
+    const signal = program.syscall('kill', process.pid, SIGUSR2);
+    program.spin(200_000);
+    const all = program.repeat(signal, 2000);
+    sender.start(program);
+    const map = container.tryMapDma({ iova: BASE, vaddr: ram.address, size });
+    sender.join();
+    expect(program.result(all)).toBe(0);
+    expect(map).toSucceed(0);
+    const { VmLck, VmPin } = mappingState(container);
+    expect(VmLck + VmPin - before.VmLck - before.VmPin).toBe(STOPPED / 1024);
     expect(container.unmapDma({ iova: BASE, size })).toBe(size);
     expect(mappingState(container)).toEqual(before);
   },
