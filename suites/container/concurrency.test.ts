@@ -356,6 +356,32 @@ test(
 );
 
 test(
+  'container.concurrency.mlock',
+  'locked memory stays exact while one thread maps and unmaps and another locks and unlocks',
+  {
+    covers,
+    source: 'drivers/vfio/vfio_iommu_type1.c mm_lock_acct()',
+    device: 'edu',
+    peer: ['A16'],
+  },
+  ({ container, memory }) => {
+    const ROUNDS = 300;
+    const ram = memory({ size: PAGE, kind: '4k' });
+    const locked = memory({ size: 3 * PAGE, kind: '4k' });
+    const before = mappingState(container);
+    const maps = cycles(container.fd, { iova: BASE, vaddr: ram.address, size: P }, ROUNDS);
+    const locks = new Program();
+    const first = locks.syscall('mlock', locked.address, locked.size);
+    locks.syscall('munlock', locked.address, locked.size);
+    const loop = locks.repeat(first, 5 * ROUNDS);
+    runParallel([maps.program, locks]);
+    expect(maps.program.count(maps.loop)).toBe(ROUNDS);
+    expect(locks.count(loop)).toBe(5 * ROUNDS);
+    expect(mappingState(container)).toEqual(before);
+  },
+);
+
+test(
   'container.concurrency.memory-in-motion',
   'mapping memory that another thread gives back and touches again never fails',
   {
