@@ -105,7 +105,7 @@ export * from './mediated.ts';
 export { functionInRole } from './machine.ts';
 export * from './no-iommu.ts';
 export { askOutside, hmp } from './outside.ts';
-export { INTEL_IOMMU } from './intel-iommu.ts';
+export * from './intel-iommu.ts';
 export { remover } from './remover.ts';
 export { require, type Requirement } from './requirement.ts';
 export * from './requirements.ts';

@@ -1,10 +1,12 @@
 import { readFileSync } from 'node:fs';
 import {
+  INTEL_IOMMU,
   VFIO_IOMMU_GET_INFO,
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
   Edu,
   expect,
+  intelAddressWidth,
   mappingState,
   test,
   type Container,
@@ -85,6 +87,20 @@ test(
     // Address widths are whole numbers of bits.
     expect((end + 1n) & end).toBe(0n);
     expect(end).toBeGreaterThanOrEqual((1n << 32n) - 1n);
+  },
+);
+
+test(
+  'container.iova-ranges.aperture.intel',
+  'the IOVA ranges reach to the last address for which an Intel IOMMU has page tables',
+  {
+    covers: [RANGE],
+    source: 'drivers/vfio/vfio_iommu_type1.c vfio_iommu_aper_resize()',
+    needs: [INTEL_IOMMU],
+  },
+  ({ container }) => {
+    const end = container.iovaRanges().at(-1)!.end;
+    expect(end).toBeGreaterThanOrEqual((1n << BigInt(intelAddressWidth())) - 1n);
   },
 );
 
