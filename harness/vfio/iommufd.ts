@@ -4,6 +4,7 @@ import {
   IOMMU_DESTROY,
   IOMMU_IOAS_ALLOC,
   IOMMU_IOAS_ALLOW_IOVAS,
+  IOMMU_IOAS_IOVA_RANGES,
   IOMMU_IOAS_MAP,
   IOMMU_IOAS_MAP_FILE,
   IOMMU_IOAS_MAP_FIXED_IOVA,
@@ -14,6 +15,7 @@ import {
   iommu_destroy,
   iommu_ioas_alloc,
   iommu_ioas_allow_iovas,
+  iommu_ioas_iova_ranges,
   iommu_ioas_map,
   iommu_ioas_map_file,
   iommu_ioas_unmap,
@@ -21,6 +23,7 @@ import {
   iommu_vfio_ioas,
 } from '../abi/iommufd.ts';
 import { Answer } from '../kernel/answer.ts';
+import type { IovaRange } from './container.ts';
 import { answerTo, ioctl } from './ioctl.ts';
 
 const ACCESS = IOMMU_IOAS_MAP_READABLE | IOMMU_IOAS_MAP_WRITEABLE;
@@ -73,6 +76,29 @@ export class Iommufd {
     program.store(64, argument.at(iommu_ioas_allow_iovas.offsetof('allowed_iovas')), list);
     const ref = program.syscall('ioctl', this.fd, IOMMU_IOAS_ALLOW_IOVAS.request, argument);
     return answerTo(IOMMU_IOAS_ALLOW_IOVAS, program.run().result(ref));
+  }
+
+  /** The ranges of IOVAs for which there is room in the answer; `count` is how many there are in all. */
+  tryIovaRanges(ioas: number, room: number): Answer<{ count: number; ranges: IovaRange[] }> {
+    const program = new Program();
+    const list = program.data(Math.max(room, 1) * iommu_iova_range.size);
+    const argument = program.data(
+      iommu_ioas_iova_ranges.encode({
+        size: iommu_ioas_iova_ranges.size,
+        ioas_id: ioas,
+        num_iovas: room,
+      }),
+    );
+    program.store(64, argument.at(iommu_ioas_iova_ranges.offsetof('allowed_iovas')), list);
+    const ref = program.syscall('ioctl', this.fd, IOMMU_IOAS_IOVA_RANGES.request, argument);
+    const result = program.run().result(ref);
+    const count = iommu_ioas_iova_ranges.decode(argument.bytes).num_iovas;
+    const ranges = Array.from({ length: Math.min(count, room) }, (_, index) => {
+      const at = index * iommu_iova_range.size;
+      const { start, last } = iommu_iova_range.decode(list.bytes.subarray(at));
+      return { start, end: last };
+    });
+    return answerTo(IOMMU_IOAS_IOVA_RANGES, result).with({ count, ranges });
   }
 
   /** Maps memory, readable and writable, at an IOVA or where the kernel likes; the value is the IOVA. */

@@ -1,4 +1,11 @@
-import { CDEV, expect, test } from '../../../harness/testing/index.ts';
+import {
+  CDEV,
+  IOMMU_VFIO_IOAS_GET,
+  VFIO_IOMMU_GET_INFO,
+  expect,
+  test,
+} from '../../../harness/testing/index.ts';
+import { AS_CONTAINER, asContainer } from './as-container.ts';
 
 const P = 4096n;
 const END = 1n << 64n;
@@ -23,5 +30,28 @@ test(
     const iova = io.tryMap(ioas, map).get();
     expect(iova).toBeGreaterThanOrEqual(END - 4n * P);
     expect(io.tryUnmap(ioas, iova, 2n * P).get()).toBe(2n * P);
+  },
+);
+
+test(
+  'container.iommufd.iova-ranges',
+  'an iommufd tells the same IOVA ranges by its own call as through the container ioctls',
+  {
+    covers: [VFIO_IOMMU_GET_INFO.capability('VFIO_IOMMU_TYPE1_INFO_CAP_IOVA_RANGE')],
+    source: [
+      'drivers/iommu/iommufd/ioas.c iommufd_ioas_iova_ranges()',
+      'drivers/iommu/iommufd/vfio_compat.c iommufd_fill_cap_iova()',
+    ],
+    ...AS_CONTAINER,
+    peer: ['L8'],
+  },
+  (context) => {
+    const { io, container } = asContainer(context);
+    const ioas = io.tryCompatIoas(IOMMU_VFIO_IOAS_GET).get();
+    const ranges = container.iovaRanges();
+    const none = io.tryIovaRanges(ioas, 0);
+    expect(none).toFailWith('EMSGSIZE');
+    expect(none.value.count).toBe(ranges.length);
+    expect(io.tryIovaRanges(ioas, ranges.length).get()).toEqual({ count: ranges.length, ranges });
   },
 );

@@ -10,6 +10,7 @@ import {
   VFIO_IOMMU_MAP_DMA,
   VFIO_IOMMU_UNMAP_DMA,
   VFIO_TYPE1_IOMMU,
+  enableDevice,
   expect,
   ioctl,
   test,
@@ -90,6 +91,26 @@ test(
     expect(container.tryMapDma({ ...map, iova: BASE + P })).toSucceed(0);
     const all = container.unmapDma({ iova: 0n, size: 0n, flags: VFIO_DMA_UNMAP_FLAG_ALL });
     expect(all).toBe(P * BigInt(2 + ranges.length));
+  },
+);
+
+test(
+  'container.iommufd.map.device-memory',
+  'a BAR that the process has mapped cannot be mapped by its address through an iommufd',
+  {
+    covers: [VFIO_IOMMU_MAP_DMA.fails('EFAULT')],
+    source: ['drivers/iommu/iommufd/pages.c pfn_reader_user_pin()', 'mm/gup.c check_vma_flags()'],
+    ...AS_CONTAINER,
+    peer: ['S19', 'S20', 'S21'],
+  },
+  (context) => {
+    const { container, device } = asContainer(context);
+    enableDevice(device);
+    const bar = context.map(device.region(0));
+    const map = { iova: BASE, vaddr: bar.address, size: bar.size };
+    expect(container.tryMapDma(map)).toFailWith('EFAULT');
+    expect(container.tryMapDma({ ...map, size: P })).toFailWith('EFAULT');
+    expect(container.unmapDma({ iova: 0n, size: 0n, flags: VFIO_DMA_UNMAP_FLAG_ALL })).toBe(0n);
   },
 );
 
