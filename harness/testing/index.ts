@@ -15,6 +15,7 @@ export * from '../devices/interrupt-devices.ts';
 export * from '../kernel/dma-heap.ts';
 export { traceFunctions } from '../kernel/tracing.ts';
 export * from '../kernel/fault-injection.ts';
+export * from '../kernel/freed-memory.ts';
 export * from '../kernel/compat-ioctl.ts';
 export * from '../kernel/interrupts.ts';
 export { DEBUGFS, debugfsHas } from '../kernel/debugfs.ts';
