@@ -59,3 +59,56 @@ export function traceFunctions(names: readonly string[], body: () => void): stri
     return [...lines].map(([, name]) => name!);
   });
 }
+
+/** Group of the probes that are put on functions for their arguments. */
+const PROBES = 'vfio_conformance';
+
+function writeProbes(line: string): void {
+  writeFileSync(`${TRACING}/kprobe_events`, `${line}\n`, { flag: 'a' });
+}
+
+/** Whether arguments of these functions can be seen (CONFIG_KPROBE_EVENTS), by this user. */
+export function canTraceArguments(names: readonly string[]): boolean {
+  return existsSync(`${TRACING}/kprobe_events`) && canTraceFunctions(names);
+}
+
+/** A call of a kernel function: the low 32 bits of the arguments that were asked for. */
+export interface TracedCall {
+  name: string;
+  arguments: number[];
+}
+
+/**
+ * The calls of kernel functions of these names while `body` runs, by whomever, in order.
+ * @param positions of the arguments, the first being 1.
+ */
+export function traceArguments(
+  names: readonly string[],
+  positions: readonly number[],
+  body: () => void,
+): TracedCall[] {
+  const fetched = positions.map((position) => `a${position}=$arg${position}:x32`).join(' ');
+  const added: string[] = [];
+  try {
+    for (const name of names) {
+      writeProbes(`p:${PROBES}/${name} ${name} ${fetched}`);
+      added.push(name);
+    }
+    return inTracingInstance(() => {
+      writeTracing(`events/${PROBES}/enable`, '1');
+      try {
+        body();
+      } finally {
+        writeTracing(`events/${PROBES}/enable`, '0');
+      }
+      return [...readTracing('trace').matchAll(/: (\w+): \([^)]*\)((?: a\d+=\w+)*)/g)].map(
+        ([, name, values]) => ({
+          name: name!,
+          arguments: [...values!.matchAll(/=(\w+)/g)].map(([, value]) => Number(value)),
+        }),
+      );
+    });
+  } finally {
+    for (const name of added) writeProbes(`-:${PROBES}/${name}`);
+  }
+}

@@ -13,7 +13,7 @@ export * from '../devices/scratch-registers.ts';
 export type * from '../devices/test-device.ts';
 export * from '../devices/interrupt-devices.ts';
 export * from '../kernel/dma-heap.ts';
-export { traceFunctions } from '../kernel/tracing.ts';
+export { traceArguments, traceFunctions } from '../kernel/tracing.ts';
 export * from '../kernel/fault-injection.ts';
 export * from '../kernel/freed-memory.ts';
 export * from '../kernel/compat-ioctl.ts';

@@ -3,7 +3,7 @@ import { VFIO_DEVICE_FEATURE_DMA_BUF, VFIO_DEVICE_FEATURE_PROBE } from '../abi/v
 import { hasDmaHeap } from '../kernel/dma-heap.ts';
 import { canFailAllocations } from '../kernel/fault-injection.ts';
 import { canTraceIommu } from '../kernel/iommu-trace.ts';
-import { canTraceFunctions } from '../kernel/tracing.ts';
+import { canTraceArguments, canTraceFunctions } from '../kernel/tracing.ts';
 import { pinnableBytes } from '../kernel/memory-accounting.ts';
 import { isUnloadable, moduleAvailable } from '../kernel/modules.ts';
 import { tellsPageFlags } from '../kernel/page-flags.ts';
@@ -146,6 +146,15 @@ export function tracedFunctions(...names: string[]): Requirement {
     name: `calls of ${names.join(', ')}`,
     missing: () =>
       canTraceFunctions(names) ? null : `calls of ${names.join(', ')} cannot be traced`,
+  };
+}
+
+/** Functions of the kernel whose arguments can be seen, for root: CONFIG_KPROBE_EVENTS. */
+export function tracedArguments(...names: string[]): Requirement {
+  return {
+    name: `arguments of ${names.join(', ')}`,
+    missing: () =>
+      canTraceArguments(names) ? null : `arguments of ${names.join(', ')} cannot be seen`,
   };
 }
 
