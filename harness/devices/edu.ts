@@ -68,6 +68,11 @@ export class Edu implements DmaDevice, InterruptDevice {
     this.#transfer(BUFFER, iova, count, DMA_START | DMA_TO_MEMORY);
   }
 
+  /** Like {@link writeMemory}, but returns at once. */
+  startWriteMemory(iova: bigint, count: number): void {
+    this.startDma(BUFFER, iova, count, DMA_START | DMA_TO_MEMORY);
+  }
+
   /** Like {@link writeMemory}, but returns at once and interrupts when done. */
   startWriteMemoryWithInterrupt(iova: bigint, count: number): void {
     this.startDma(BUFFER, iova, count, DMA_START | DMA_TO_MEMORY | DMA_INTERRUPT);

@@ -51,3 +51,34 @@ export function scratchRegisters(role: string): ScratchRegisters {
   if (!registers) throw new Error(`no scratch registers are known for the role '${role}'`);
   return registers;
 }
+
+/** A register that keeps what is written to it until the device is reset. */
+export interface ResetWitness {
+  /** Index of the memory region. */
+  region: number;
+  offset: number;
+  /** Bytes. */
+  width: 1 | 4;
+  /** Can be written, and is not the first value. */
+  value: number;
+}
+
+const FIRST_OF_TABLE: ResetWitness = { region: 0, offset: 0x5200, width: 4, value: 0x1234_5678 };
+/** Device status in the common configuration (virtio 1.2, 4.1.4.3). */
+const VIRTIO_STATUS: ResetWitness = { region: 4, offset: 0x14, width: 1, value: 0x03 };
+
+const WITNESSES: Readonly<Record<string, ResetWitness>> = {
+  e1000e: FIRST_OF_TABLE,
+  igb: FIRST_OF_TABLE,
+  // Interrupt mask set.
+  nvme: { region: 0, offset: 0x0c, width: 4, value: 0x0000_0001 },
+  'virtio-net': VIRTIO_STATUS,
+  'virtio-rng': VIRTIO_STATUS,
+};
+
+/** What tells that the device in a role was reset. @throws Error if nothing is known to. */
+export function resetWitness(role: string): ResetWitness {
+  const witness = WITNESSES[role];
+  if (!witness) throw new Error(`no reset witness is known for the role '${role}'`);
+  return witness;
+}

@@ -18,6 +18,7 @@ import {
   enableDevice,
   expect,
   loadMeanwhile,
+  resetWitness,
   setResetMethods,
   test,
   type TestContext,
@@ -27,23 +28,13 @@ const CONFIG = 'drivers/vfio/pci/vfio_pci_config.c';
 const WRITE = `${CONFIG} vfio_exp_config_write()`;
 const EXPRESS = ['e1000e', 'igb', 'virtio-net'];
 
-/** A register that keeps what is written until the device is reset: BAR, offset, width and value. */
-const WITNESS: Record<string, { bar: number; offset: number; width: 1 | 4; value: number }> = {
-  // Multicast table.
-  e1000e: { bar: 0, offset: 0x5200, width: 4, value: 0x1234_5678 },
-  igb: { bar: 0, offset: 0x5200, width: 4, value: 0x1234_5678 },
-  // Interrupt mask; virtio: device status in the common configuration.
-  nvme: { bar: 0, offset: 0x0c, width: 4, value: 0x0000_0001 },
-  'virtio-net': { bar: 4, offset: 0x14, width: 1, value: 0x03 },
-};
-
 function open(context: TestContext) {
   const { device, pci, defer, role } = context;
   const pair = new ConfigPair(device, pci);
   defer(() => pair.close());
   const { start } = pair.structure('EXP');
   enableDevice(device);
-  const at = WITNESS[role];
+  const { region, offset, width, value } = resetWitness(role);
   return {
     view: pair.view,
     hardware: pair.hardware,
@@ -51,12 +42,11 @@ function open(context: TestContext) {
     control: start + PCI_EXP_DEVCTL,
     /** Writes the register that a reset clears. */
     mark: () => {
-      const bytes = Buffer.alloc(at!.width);
-      bytes.writeUIntLE(at!.value, 0, at!.width);
-      device.region(at!.bar).write(at!.offset, bytes);
+      const bytes = Buffer.alloc(width);
+      bytes.writeUIntLE(value, 0, width);
+      device.region(region).write(offset, bytes);
     },
-    marked: () =>
-      device.region(at!.bar).read(at!.offset, at!.width).readUIntLE(0, at!.width) === at!.value,
+    marked: () => device.region(region).read(offset, width).readUIntLE(0, width) === value,
   };
 }
 

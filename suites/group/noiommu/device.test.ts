@@ -284,7 +284,6 @@ test(
   {
     covers: [VFIO_GROUP_GET_DEVICE_FD],
     source: 'drivers/vfio/group.c vfio_device_open_file()',
-    peer: ['A13'],
     ...NEEDS,
     peer: ['A13'],
   },
