@@ -3,6 +3,7 @@ import {
   PCI_CAP_ID_PM,
   PCI_COMMAND,
   PCI_COMMAND_MEMORY,
+  RawConfig,
   VFIO_DEVICE_FLAGS_RESET,
   VFIO_PCI_INTX_IRQ_INDEX,
   VFIO_PCI_MSIX_IRQ_INDEX,
@@ -12,8 +13,12 @@ import {
   expect,
   findCapability,
   makeVirtualFunctions,
+  modelConfigSpace,
+  scratchRegisters,
+  structureOf,
   test,
   trySetVfs,
+  virtualFunctions,
   type Device,
   type PciFunction,
   type TestContext,
@@ -90,6 +95,35 @@ test(
     expect(vf.tryReset()).toSucceed(0);
     expect(pf.region(0).read32(MTA)).toBe(0x3333_0000);
     expect(vf.region(TABLE_BAR).tryRead(vf.region(TABLE_BAR).size - 4, 4)).toSucceed(4);
+  },
+);
+
+test(
+  'device.vf.pf-reset',
+  'a reset of a physical function keeps its virtual ones, which are open meanwhile and after it',
+  { source: 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_ioctl_reset()', ...NEEDS },
+  (context) => {
+    const { pf, vf, pci } = openPair(context);
+    enableDevice(pf);
+    enableDevice(vf);
+    const hardware = new RawConfig(context.pci);
+    context.defer(() => hardware.close());
+    const { start, length } = structureOf(modelConfigSpace(hardware.readAll()), 'ext-SRIOV');
+    const before = hardware.read(start, length);
+    const { region, offset } = scratchRegisters('igb');
+    const table = vf.region(TABLE_BAR);
+    const mapping = context.map(table);
+    for (let round = 0; round < 2; round++) {
+      pf.region(region).write32(offset, 0x3333_0000);
+      table.write32(0, 0x1234_5000);
+      expect(pf.tryReset()).toSucceed(0);
+      expect(pf.region(region).read32(offset), 'it was reset').toBe(0);
+      expect(hardware.read(start, length), 'SR-IOV capability').toEqual(before);
+      expect(virtualFunctions(context.pci).map(({ bdf }) => bdf)).toEqual([pci.bdf]);
+      expect(mapping.tryLoad(32, 0)).toSucceed();
+      expect(table.tryRead(table.size - 4, 4)).toSucceed(4);
+    }
+    expect(vf.tryReset()).toSucceed(0);
   },
 );
 
