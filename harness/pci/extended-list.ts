@@ -8,6 +8,8 @@ export interface ExtendedCapability {
   id: number;
   /** What follows the header. */
   body?: Uint8Array;
+  /** Where it says that the next one is, if not where that is. */
+  next?: number;
 }
 
 /**
@@ -22,8 +24,8 @@ export function layOutExtended(
 ): () => void {
   const hardware = new RawConfig(pci);
   const before = hardware.read(PCI_CFG_SPACE_SIZE, hardware.size - PCI_CFG_SPACE_SIZE);
-  for (const [index, { at, id, body }] of capabilities.entries()) {
-    const next = capabilities[index + 1]?.at ?? 0;
+  for (const [index, capability] of capabilities.entries()) {
+    const { at, id, body, next = capabilities[index + 1]?.at ?? 0 } = capability;
     hardware.write32(at, ((next << 20) | (1 << 16) | id) >>> 0);
     if (body) hardware.write(at + 4, body);
   }

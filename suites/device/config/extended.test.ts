@@ -351,3 +351,65 @@ test(
     expect(view.tryRead(at + 4, 8)).toFailWith('EFAULT');
   },
 );
+
+test(
+  'device.config.extended.loop',
+  'an unknown extended capability that leads back to itself does not keep the device from being opened',
+  { source: `${INIT}: loops`, ...OPTIONS },
+  (t) => {
+    const { view, hardware } = openWith(t, [
+      { at: FIRST, id: DSN, body: body(8) },
+      { at: 0x140, id: PASID, body: body(4), next: 0x140 },
+    ]);
+    const before = hardware.read(FIRST, 12);
+    expect(view.read16(FIRST)).toBe(DSN);
+    expect(view.read(FIRST + 4, 8)).toEqual(before.subarray(4));
+    view.write(FIRST, Buffer.alloc(12, 0xa5));
+    expect(hardware.read(FIRST, 12)).toEqual(before);
+  },
+);
+
+test(
+  'device.config.extended.below-100',
+  'an extended list that leads into the conventional space ends there, and leaves that as it is',
+  { source: `${INIT}: PCI_CFG_SPACE_SIZE`, ...OPTIONS },
+  (t) => {
+    const conventional = () => {
+      const device = t.openDevice(t.group);
+      const bytes = device.config.read(0x40, FIRST - 0x40);
+      device.close();
+      return bytes;
+    };
+    const before = conventional();
+    const next = 0x40;
+    const { view, hardware } = openWith(t, [{ at: FIRST, id: DSN, body: body(8), next }]);
+    expect(view.read32(FIRST)).toBe(((next << 20) | (1 << 16) | DSN) >>> 0);
+    expect(view.read(0x40, FIRST - 0x40)).toEqual(before);
+    const protectedBytes = hardware.read(FIRST, 12);
+    view.write(FIRST, Buffer.alloc(12, 0xa5));
+    expect(hardware.read(FIRST, 12)).toEqual(protectedBytes);
+  },
+);
+
+test(
+  'device.config.extended.overlap',
+  'extended capabilities that overlap are both shown, and both protected up to their ends',
+  { source: `${INIT}: PCI config conflict`, ...OPTIONS },
+  (t) => {
+    // The serial number would end behind the header of the other.
+    const LATER = FIRST + 8;
+    const { view, hardware } = openWith(t, [
+      { at: FIRST, id: DSN, body: body(4) },
+      { at: LATER, id: LTR, body: body(8) },
+    ]);
+    expect(listOf(view)).toEqual([
+      { at: FIRST, id: DSN },
+      { at: LATER, id: LTR },
+    ]);
+    const before = hardware.read(FIRST, 20);
+    expect(view.read(FIRST, 20)).toEqual(before);
+    view.write(FIRST, Buffer.from(before.map((byte) => byte ^ 0xff)));
+    const wanted = Buffer.from(before.map((byte, at) => (at < 16 ? byte : byte ^ 0xff)));
+    expect(hardware.read(FIRST, 20)).toEqual(wanted);
+  },
+);
