@@ -1,9 +1,13 @@
 import {
   MADV_DOFORK,
   MADV_DONTFORK,
+  MAP_SHARED,
   MREMAP_MAYMOVE,
+  PROT_READ,
+  PROT_WRITE,
   Program,
   enableDevice,
+  execAgain,
   expect,
   scratchRegisters,
   sys,
@@ -127,6 +131,51 @@ test(
     expect(program.result(store)).toBe(0);
     expect(program.value(after)).toBe(0x2000_0000n);
     mapping.store32(offset, 0);
+  },
+);
+
+test(
+  'device.mmap.exec',
+  'a program that is executed inherits the fd of an open device, and no mapping',
+  { covers: [], source: [MMAP, 'drivers/vfio/vfio_main.c vfio_device_fops'], device: 'igb' },
+  ({ device, group, actor }) => {
+    enableDevice(device);
+    const { region: index, offset: scratch } = scratchRegisters('igb');
+    const { offset } = device.region(index).info;
+    const user = actor({ inheritFds: [device.fd] });
+    const mapIn = (program: Program) =>
+      program.syscall('mmap', 0, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, device.fd, at);
+    const at = offset + BigInt(scratch & -PAGE);
+    const inPage = BigInt(scratch % PAGE);
+
+    const first = new Program();
+    const mapped = mapIn(first);
+    user.run(first);
+    const address = first.address(mapped);
+    const storing = new Program();
+    const store = storing.store(32, address + inPage, 0x6006_0001);
+    user.run(storing);
+    expect(storing.result(store)).toBe(0);
+    expect(vmFlags(address, user.pid)).toContain('pf');
+    device.close();
+
+    execAgain(user);
+    expect(vmFlags(address, user.pid) ?? []).not.toContain('pf');
+    const second = new Program();
+    const bytes = second.data(4);
+    const read = second.syscall('pread', device.fd, bytes, 4, at + inPage);
+    const again = mapIn(second);
+    user.run(second);
+    expect(second.result(read)).toBe(4);
+    expect(bytes.bytes.readUInt32LE(), 'the device was not closed meanwhile').toBe(0x6006_0001);
+    const loading = new Program();
+    const load = loading.load(32, second.address(again) + inPage);
+    user.run(loading);
+    expect(loading.value(load)).toBe(0x6006_0001n);
+
+    expect(group.tryUnsetContainer()).toFailWith('EBUSY');
+    user.close();
+    expect(group.tryUnsetContainer()).toSucceed(0);
   },
 );
 
