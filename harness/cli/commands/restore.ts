@@ -12,14 +12,14 @@ export const restore: CommandModule = {
     yargs.epilogue(
       'Does no harm where nothing is left. Exit codes: 0 all is as it was, 3 not all.',
     ),
-  handler: () => {
+  handler: async () => {
     if (leftoverPlans().length > 0 && !isRoot())
       throw new UsageError('only root can put devices back', 'run it as root');
     for (const plan of storedPlans()
       .map((stored) => stored.plan)
       .filter(isOwned))
       say(plan, `it goes on as process ${plan.pid} and gives them back at its end`);
-    for (const { plan, outcome, problems } of restoreLeftovers()) {
+    for (const { plan, outcome, problems } of await restoreLeftovers()) {
       say(plan, outcome);
       for (const problem of problems) process.stdout.write(`  ${problem}\n`);
       if (problems.length > 0) process.exitCode = EXIT.setup;

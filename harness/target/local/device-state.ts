@@ -36,6 +36,7 @@ export interface LinkState {
 /** All of a PCI function that a run may change and has to put back. */
 export interface DeviceState {
   bdf: string;
+  iommuGroup: number | null;
   driver: string | null;
   driverOverride: string | null;
   /** Virtual functions that are switched on. */
@@ -55,6 +56,7 @@ export function captureState(bdf: string): DeviceState {
   const override = readText(join(path, 'driver_override'));
   return {
     bdf,
+    iommuGroup: groupOf(bdf),
     driver: driverOf(bdf),
     driverOverride: override === NO_OVERRIDE || override === '' ? null : override,
     numVfs: Number(readText(join(path, 'sriov_numvfs')) || 0),
@@ -119,6 +121,12 @@ export function putBack(wanted: DeviceState): void {
 /** The driver that has a function, or null. */
 export function driverOf(bdf: string): string | null {
   return linkName(join(devicePath(bdf), 'driver'));
+}
+
+/** The IOMMU group of a function, or null. */
+function groupOf(bdf: string): number | null {
+  const group = linkName(join(devicePath(bdf), 'iommu_group'));
+  return group === null ? null : Number(group);
 }
 
 export function devicePath(bdf: string): string {

@@ -1,5 +1,15 @@
+import { existsSync } from 'node:fs';
+import { UsageError } from '../errors.ts';
 import { restorePlan } from './binding.ts';
-import { isFromEarlierBoot, isOwned, removeDrafts, storedPlans, type Plan } from './plan-store.ts';
+import { lockGroups } from './group-lock.ts';
+import {
+  isFromEarlierBoot,
+  isOwned,
+  removeDrafts,
+  storedPlans,
+  type Plan,
+  type StoredPlan,
+} from './plan-store.ts';
 
 /** What was done about a plan that a run has left. */
 export interface Leftover {
@@ -17,16 +27,40 @@ export function leftoverPlans(folder?: string): Plan[] {
     .filter((plan) => !isOwned(plan));
 }
 
-/** Puts back what runs that are no more have left. Root only. */
-export function restoreLeftovers(folder?: string): Leftover[] {
+/**
+ * Puts back what runs that are no more have left. Root only.
+ * @param locked IOMMU groups that this process has locked already
+ */
+export async function restoreLeftovers(
+  folder?: string,
+  locked: readonly number[] = [],
+): Promise<Leftover[]> {
   removeDrafts(folder);
-  return storedPlans(folder).flatMap((stored) => {
-    const { plan } = stored;
-    if (isOwned(plan)) return [];
-    const outcome = isFromEarlierBoot(plan)
-      ? 'the machine has been booted since: nothing was left to put back'
-      : 'put back';
-    const problems = restorePlan(stored);
-    return [{ plan, outcome: problems.length === 0 ? outcome : 'not put back', problems }];
-  });
+  const found: Leftover[] = [];
+  for (const stored of storedPlans(folder).filter(({ plan }) => !isOwned(plan)))
+    found.push(...(await restoreLeftover(stored, locked)));
+  return found;
+}
+
+/** Nobody else may put the same back, or take what was put back, meanwhile. */
+async function restoreLeftover(stored: StoredPlan, locked: readonly number[]): Promise<Leftover[]> {
+  const { file, plan } = stored;
+  if (isFromEarlierBoot(plan))
+    return [done(stored, 'the machine has been booted since: nothing was left to put back')];
+  const groups = plan.devices.flatMap(({ iommuGroup }) => iommuGroup ?? []);
+  try {
+    const locks = await lockGroups(groups.filter((group) => !locked.includes(group)));
+    // Whoever had the groups until now has put it back.
+    const found = existsSync(file) ? [done(stored, 'put back')] : [];
+    locks.release();
+    return found;
+  } catch (error) {
+    if (!(error instanceof UsageError)) throw error;
+    return [{ plan, outcome: 'not put back', problems: [error.message] }];
+  }
+}
+
+function done(stored: StoredPlan, outcome: string): Leftover {
+  const problems = restorePlan(stored);
+  return { plan: stored.plan, outcome: problems.length === 0 ? outcome : 'not put back', problems };
 }

@@ -1,9 +1,10 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { lockGroups } from './group-lock.ts';
 import { leftoverPlans, restoreLeftovers } from './leftovers.ts';
 import { makePlan, storedPlans, storePlan } from './plan-store.ts';
 
@@ -13,36 +14,68 @@ beforeEach(() => {
 });
 afterEach(() => rmSync(join(folder, '../..'), { recursive: true }));
 
+/** The process of a run that has been killed. */
+async function deadRun(): Promise<{ pid: number; started: string }> {
+  const dead = spawn('true');
+  await once(dead, 'exit');
+  return { pid: dead.pid!, started: '1' };
+}
+
+/** In a group whose number no machine has: locks are those of the whole machine. */
+const UNKNOWN_DEVICE = {
+  bdf: 'ffff:00:00.0',
+  iommuGroup: 4_000_003,
+  driver: null,
+  driverOverride: null,
+  numVfs: 0,
+  attributes: {},
+  links: [],
+  config: '',
+};
+
 describe('plans', () => {
-  it('are kept as they are, and belong to their run while it lives', () => {
+  it('are kept as they are, and belong to their run while it lives', async () => {
     const plan = makePlan([]);
     storePlan(plan, folder);
     expect(storedPlans(folder).map((stored) => stored.plan)).toEqual([plan]);
     expect(leftoverPlans(folder)).toEqual([]);
-    expect(restoreLeftovers(folder)).toEqual([]);
+    expect(await restoreLeftovers(folder)).toEqual([]);
   });
 
   it('are left over when their run is no more, and gone when they are restored', async () => {
-    const dead = spawn('true');
-    const { pid } = dead;
-    await once(dead, 'exit');
-    storePlan({ ...makePlan([]), pid: pid!, started: '1' }, folder);
+    storePlan({ ...makePlan([]), ...(await deadRun()) }, folder);
     expect(leftoverPlans(folder)).toHaveLength(1);
-    expect(restoreLeftovers(folder)).toMatchObject([{ outcome: 'put back', problems: [] }]);
-    expect(restoreLeftovers(folder)).toEqual([]);
+    expect(await restoreLeftovers(folder)).toMatchObject([{ outcome: 'put back', problems: [] }]);
+    expect(await restoreLeftovers(folder)).toEqual([]);
   });
 
-  it('that are not whole go with their run, and not before', () => {
+  it('are left alone while somebody else has a group of theirs', async () => {
+    const locks = await lockGroups([UNKNOWN_DEVICE.iommuGroup]);
+    storePlan({ ...makePlan([UNKNOWN_DEVICE]), ...(await deadRun()) }, folder);
+    expect(await restoreLeftovers(folder)).toMatchObject([
+      { outcome: 'not put back', problems: [expect.stringContaining('is taken by another run')] },
+    ]);
+    expect(storedPlans(folder)).toHaveLength(1);
+    locks.release();
+  });
+
+  it('may go while somebody looks', () => {
+    storePlan(makePlan([]), folder);
+    symlinkSync('gone.json', join(folder, 'going.json'));
+    expect(storedPlans(folder)).toHaveLength(1);
+  });
+
+  it('that are not whole go with their run, and not before', async () => {
     const own = `${storePlan(makePlan([]), folder)}.new`;
     const foreign = join(folder, '01234567-1-1.json.new');
     for (const file of [own, foreign]) writeFileSync(file, '{"schema":');
-    restoreLeftovers(folder);
+    await restoreLeftovers(folder);
     expect([own, foreign].map((file) => existsSync(file))).toEqual([true, false]);
   });
 
-  it('need nothing put back after another boot', () => {
+  it('need nothing put back after another boot', async () => {
     storePlan({ ...makePlan([]), bootId: 'another' }, folder);
-    expect(restoreLeftovers(folder)).toMatchObject([
+    expect(await restoreLeftovers(folder)).toMatchObject([
       { outcome: expect.stringContaining('booted since') as string },
     ]);
     expect(storedPlans(folder)).toEqual([]);

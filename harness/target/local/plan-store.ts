@@ -4,7 +4,6 @@ import {
   fsyncSync,
   mkdirSync,
   openSync,
-  readFileSync,
   renameSync,
   rmSync,
   writeSync,
@@ -13,7 +12,7 @@ import { dirname, join } from 'node:path';
 import { startTime } from '../../../setup/lock.mjs';
 import { SetupError } from '../errors.ts';
 import type { DeviceState } from './device-state.ts';
-import { namesIn, readText } from './files.ts';
+import { namesIn, readText, tryReadText } from './files.ts';
 
 /** What a run takes and how it was before: all that is needed to put it back. */
 export interface Plan {
@@ -110,8 +109,12 @@ export function removeDrafts(folder = PLAN_FOLDER): void {
 export function storedPlans(folder = PLAN_FOLDER): StoredPlan[] {
   return namesIn(folder)
     .filter((name) => name.endsWith('.json'))
-    .map((name) => join(folder, name))
-    .map((file) => ({ file, plan: JSON.parse(readFileSync(file, 'utf8')) as Plan }));
+    .flatMap((name) => {
+      const file = join(folder, name);
+      const text = tryReadText(file);
+      // Its run has ended, or was put back, since the folder was read.
+      return text === null ? [] : [{ file, plan: JSON.parse(text) as Plan }];
+    });
 }
 
 /** Whether the run that made the plan still goes on. */

@@ -42,7 +42,7 @@ export async function takeDevices(options: TakeOptions): Promise<TakenDevices> {
   const groups = [...members, ...removed].flatMap(({ iommuGroup }) => iommuGroup ?? []);
   const locks = await lockGroups(groups);
   try {
-    if (isRoot()) healLeftovers(options.note);
+    if (isRoot()) await healLeftovers(groups, options.note);
     const choice = chosen();
     checkPrivileges(choice);
     await options.agree(describePlan(choice, options.memory));
@@ -90,8 +90,11 @@ function bind(
 }
 
 /** What a run that was killed has left would fail this one. */
-function healLeftovers(note: (text: string) => void): void {
-  for (const { plan, outcome, problems } of restoreLeftovers()) {
+async function healLeftovers(
+  locked: readonly number[],
+  note: (text: string) => void,
+): Promise<void> {
+  for (const { plan, outcome, problems } of await restoreLeftovers(undefined, locked)) {
     note(`what a run of ${plan.madeAt} has left: ${outcome}`);
     if (problems.length > 0)
       throw new SetupError(

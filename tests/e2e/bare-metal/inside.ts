@@ -83,7 +83,7 @@ async function kills(rounds: number): Promise<void> {
     if (planExists()) outcome.hits++;
     const when = `round ${outcome.rounds}, killed after ${Math.round(moment)} ms`;
     if (outcome.rounds % RESTORE_EVERY === 0) await restoreByCommand(when, span);
-    else restore(when);
+    else await restore(when);
     compare(when, before);
   }
 }
@@ -102,7 +102,7 @@ async function powerCuts(rounds: number): Promise<void> {
   const { before, span } = memory;
   if (outcome.rounds > 0) {
     if (planExists()) outcome.hits++;
-    restore(`power cut ${outcome.rounds}`);
+    await restore(`power cut ${outcome.rounds}`);
     compare(`power cut ${outcome.rounds}`, before, isKeptByBoot);
   }
   report();
@@ -160,7 +160,7 @@ async function shortages(): Promise<void> {
     await running.finished;
     if (running.child.signalCode !== 'SIGKILL') outcome.problems.push('the run had memory enough');
     if (planExists()) outcome.hits++;
-    restore(`out of memory ${outcome.rounds}`);
+    await restore(`out of memory ${outcome.rounds}`);
     compare(`out of memory ${outcome.rounds}`, before);
   }
 
@@ -232,8 +232,8 @@ async function outputOf(running: Running): Promise<string> {
   return `${output}exit code ${code}`;
 }
 
-function restore(when: string): void {
-  for (const { problems } of restoreLeftovers())
+async function restore(when: string): Promise<void> {
+  for (const { problems } of await restoreLeftovers())
     outcome.problems.push(...problems.map((text) => `${when}: ${text}`));
   if (planExists()) outcome.problems.push(`${when}: the plan is still there`);
 }
