@@ -9,29 +9,25 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { SetupError } from '../errors.ts';
-import { linkName, namesIn, readText, tryReadText } from './files.ts';
+import { linkName, readText, tryReadText } from './files.ts';
+import { isLockedDown } from './lockdown.ts';
+import { captureLinks, describeLinks, putBackLinks, type LinkState } from './link-state.ts';
 
 export const VFIO_PCI = 'vfio-pci';
 const PCI = '/sys/bus/pci';
 /** What the kernel shows where no override is set. */
 const NO_OVERRIDE = '(null)';
-const IFF_UP = 1;
 /** PCI_COMMAND in config space. */
 const COMMAND = 4;
 const COMMAND_SIZE = 2;
 
+/** Drivers set it at their probe. Empty for who cannot wake the machine, and then not to be written. */
+const WAKEUP = 'power/wakeup';
 /**
  * Attributes that VFIO or a test may change and that are put back by writing the old text
  * (Documentation/ABI/testing/sysfs-bus-pci, sysfs-devices-power).
  */
-const ATTRIBUTES = ['reset_method', 'd3cold_allowed', 'power/control'] as const;
-
-/** A network interface of a function. */
-export interface LinkState {
-  name: string;
-  up: boolean;
-  mtu: string;
-}
+const ATTRIBUTES = ['reset_method', 'd3cold_allowed', 'power/control', WAKEUP] as const;
 
 /** All of a PCI function that a run may change and has to put back. */
 export interface DeviceState {
@@ -63,10 +59,10 @@ export function captureState(bdf: string): DeviceState {
     attributes: Object.fromEntries(
       ATTRIBUTES.flatMap((name) => {
         const text = tryReadText(join(path, name));
-        return text === null ? [] : [[name, text]];
+        return text === null || (name === WAKEUP && text === '') ? [] : [[name, text]];
       }),
     ),
-    links: namesIn(join(path, 'net')).map((name) => linkState(join(path, 'net', name), name)),
+    links: captureLinks(path),
     config: readFileSync(join(path, 'config')).toString('hex'),
   };
 }
@@ -78,8 +74,9 @@ export function differences(wanted: DeviceState, found: DeviceState): string[] {
     driver_override: driverOverride ?? 'none',
     sriov_numvfs: String(numVfs),
     ...attributes,
-    ...(driver === null && { command: config.slice(2 * COMMAND, 2 * (COMMAND + COMMAND_SIZE)) }),
-    links: links.map(({ name, up, mtu }) => `${name} ${up ? 'up' : 'down'} mtu ${mtu}`).join(', '),
+    ...(driver === null &&
+      !isLockedDown() && { command: config.slice(2 * COMMAND, 2 * (COMMAND + COMMAND_SIZE)) }),
+    links: describeLinks(links),
   });
   const is = facts(found) as Record<string, string>;
   return Object.entries(facts(wanted))
@@ -114,8 +111,8 @@ export function putBack(wanted: DeviceState): void {
   if (captureState(bdf).numVfs !== wanted.numVfs) putBackVfs(path, wanted.numVfs);
   for (const [name, text] of Object.entries(wanted.attributes))
     if (readText(join(path, name)) !== text) putBackAttribute(path, name, text);
-  if (wanted.driver === null) putBackCommand(path, wanted);
-  for (const link of wanted.links) putBackLink(join(path, 'net', link.name), link);
+  if (wanted.driver === null && !isLockedDown()) putBackCommand(path, wanted);
+  putBackLinks(path, wanted.links);
 }
 
 /** The driver that has a function, or null. */
@@ -175,20 +172,6 @@ function putBackAttribute(path: string, name: string, text: string): void {
     if (name !== 'reset_method') throw error;
     write(path, name, 'default');
   }
-}
-
-function putBackLink(path: string, { name, up, mtu }: LinkState): void {
-  if (!existsSync(path)) return;
-  const now = linkState(path, name);
-  if (now.mtu !== mtu) write(path, 'mtu', mtu);
-  if (now.up === up) return;
-  const flags = Number(readText(join(path, 'flags')));
-  write(path, 'flags', `0x${(up ? flags | IFF_UP : flags & ~IFF_UP).toString(16)}`);
-}
-
-function linkState(path: string, name: string): LinkState {
-  const flags = Number(readText(join(path, 'flags')));
-  return { name, up: (flags & IFF_UP) !== 0, mtu: readText(join(path, 'mtu')) };
 }
 
 /** An empty text is written as a newline: a write of nothing does not reach the kernel. */

@@ -2,6 +2,7 @@ import { DEVICE_KINDS } from '../../protocol/device-kinds.ts';
 import { readText } from './files.ts';
 import { isRoot, type Choice } from './choose-devices.ts';
 import { VFIO_PCI } from './device-state.ts';
+import { isLockedDown } from './lockdown.ts';
 import { describeBound, type MemoryBound } from './memory-cap.ts';
 import type { PciFunction } from './pci-inventory.ts';
 import { PLAN_FOLDER } from './plan-store.ts';
@@ -12,8 +13,10 @@ const HUGE_PAGES = '/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages';
 export function describePlan(
   { named, members, removed, forced }: Choice,
   memory?: MemoryBound,
+  sys = '/sys',
 ): string {
   const lines = ['This run takes devices of this machine:'];
+  const isLocked = isLockedDown(sys);
   for (const { bdf, name, iommuGroup, driver } of members) {
     lines.push(
       `  ${bdf} ${name}, IOMMU group ${iommuGroup}: ${purposeOf(bdf, named)}`,
@@ -21,6 +24,8 @@ export function describePlan(
         ? `    it stays with ${driver ?? 'no driver'}`
         : `    from ${driver ?? 'no driver'} to vfio-pci, and back at the end`,
     );
+    if (driver === null && isLocked)
+      lines.push('    its command register stays as VFIO leaves it: the kernel is locked down');
   }
   for (const { bdf, name, driver } of removed)
     lines.push(

@@ -27,7 +27,7 @@ export const ADDRESS = '10.0.2.15';
 
 /** What the kernel counts, numbers anew, or takes away at the first driver by itself. */
 const VOLATILE =
-  /^(resource\d.*|rom|vpd|irq|uevent|.*_time|wakeup.*|runtime_(active_time|suspended_time|usage|active_kids)|local_cpu.*|aer_.*|waiting_for_supplier)$/;
+  /^(resource\d.*|rom|vpd|irq|uevent|.*_time|wakeup_.*|runtime_(active_time|suspended_time|usage|active_kids)|local_cpu.*|aer_.*|waiting_for_supplier)$/;
 
 /** Brings the machine up: drivers, disk, network; and some settings that are not the kernel's own. */
 export function bringUp(): void {
@@ -43,7 +43,7 @@ export function bringUp(): void {
   sh(`ifconfig ${card} ${ADDRESS} netmask 255.255.255.0 up && route add default gw 10.0.2.2`);
   for (const [device, attribute, text] of settings())
     writeFileSync(join(DEVICES, device, attribute), text);
-  sh(`ifconfig ${linkOf(byId('8086:10c9'))} up mtu 1400`);
+  sh(`ifconfig ${linkOf(byId('8086:10c9'))} up mtu 1400 txqueuelen 500`);
   keepForVms(byId('8086:10ca'));
   switchOff(byId('1234:11e8'));
 }
@@ -53,6 +53,7 @@ function settings(): [device: string, attribute: string, text: string][] {
   return [
     [byId('8086:10c9'), 'sriov_numvfs', '2'],
     [byId('8086:10d3'), 'power/control', 'auto'],
+    ...wakeupSettings(byId('8086:10d3')),
     [byId('1b36:0010'), 'reset_method', lastResetMethod(byId('1b36:0010'))],
     [byId('1234:11e8'), 'driver_override', 'pci-stub'],
   ];
@@ -63,6 +64,12 @@ function keepForVms(bdf: string): void {
   sh('modprobe vfio-pci');
   writeFileSync(join(DEVICES, bdf, 'driver_override'), 'vfio-pci');
   writeFileSync('/sys/bus/pci/drivers_probe', bdf);
+}
+
+/** The setting that the driver does not choose, where the device can wake the machine. */
+function wakeupSettings(bdf: string): [device: string, attribute: string, text: string][] {
+  const now = read(join(DEVICES, bdf, 'power/wakeup'));
+  return now === '' ? [] : [[bdf, 'power/wakeup', now === 'enabled' ? 'disabled' : 'enabled']];
 }
 
 /** As firmware leaves what it does not need: the device answers neither on memory nor on ports. */
@@ -121,7 +128,7 @@ export function snapshot(): Snapshot {
       }
   }
   for (const link of readdirSync('/sys/class/net'))
-    for (const name of ['flags', 'mtu'])
+    for (const name of ['flags', 'mtu', 'tx_queue_len'])
       all[`${link} ${name}`] = read(`/sys/class/net/${link}/${name}`);
   all['routes'] = read('/proc/net/route');
   all['address'] = String(sh('ifconfig').includes(ADDRESS));
