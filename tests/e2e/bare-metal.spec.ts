@@ -25,6 +25,7 @@ describe('a run on the devices of a machine', () => {
       );
       expect(outputs['devices']).toContain('in use: vda is mounted at /mnt');
       expect(outputs['devices']).toMatch(/in use: eth\d has the address 10\.0\.2\.15/);
+      expect(outputs['run']).toContain('0000:7f:1f.7 is gone');
       expect(outputs['run']).toContain('exit code 0');
       expect(outputs['run']).toContain('--allow hot-reset');
       const { summary } = readResults(join(folder, 'guest/run'));

@@ -13,10 +13,9 @@ import {
   VFIO_PCI,
   type DeviceState,
 } from './device-state.ts';
-import { linkName } from './files.ts';
 import { removeCgroup } from './memory-cap.ts';
 import { isFromEarlierBoot, removePlan, type Plan, type StoredPlan } from './plan-store.ts';
-import { groupNode, readOpenNodes } from './use-nodes.ts';
+import { readOpenNodes, vfioNodes } from './use-nodes.ts';
 import { waitWhile } from './waiting.ts';
 
 /** Loads vfio-pci if it is neither loaded nor built in. @throws SetupError without it */
@@ -44,15 +43,18 @@ export function bindAll(plan: Plan): void {
 }
 
 /**
- * Puts back all that a plan names and removes the plan; a plan that cannot be put back stays. Both
+ * Puts back all that a plan names and removes the plan; a plan that cannot be put back stays, but not
+ * for a device that is gone: the kernel has forgotten it, and knows nothing but its own of a new one. Both
  * the end of a run and `vfio-conformance restore` come here, as often as they like.
  * @returns what could not be put back, in words
  */
 export function restorePlan({ file, plan }: StoredPlan): string[] {
   // Drivers, overrides and attributes are the kernel's memory: a boot has put them back.
-  const problems = isFromEarlierBoot(plan) ? [] : restoreNow(plan);
+  const isOver = isFromEarlierBoot(plan);
+  const problems = isOver ? [] : restoreNow(plan);
   if (problems.length === 0) removePlan(file);
-  return problems;
+  const gone = isOver ? [] : plan.devices.filter(({ bdf }) => !existsSync(devicePath(bdf)));
+  return [...problems, ...gone.map(({ bdf }) => `${bdf} is gone`)];
 }
 
 function restoreNow({ devices, virtualFunctions = [], cgroup }: Plan): string[] {
@@ -68,6 +70,7 @@ function restoreDevice(wanted: DeviceState): string[] {
   const say = (text: string): string => `${bdf}: ${text}`;
   try {
     if (!existsSync(devicePath(bdf))) writeFileSync('/sys/bus/pci/rescan', '1');
+    if (!existsSync(devicePath(bdf))) return [];
     const user = waitUntilFree(bdf);
     if (user !== null) return [say(`still open in process ${user}`)];
     putBack(wanted);
@@ -79,6 +82,8 @@ function restoreDevice(wanted: DeviceState): string[] {
 
 /** Unbinding a device that is open would wait in the kernel for as long as it is. */
 function waitUntilFree(bdf: string): string | null {
-  const group = linkName(`${devicePath(bdf)}/iommu_group`);
-  return waitWhile(() => readOpenNodes().get(groupNode(Number(group)))?.[0] ?? null);
+  return waitWhile(() => {
+    const open = readOpenNodes();
+    return vfioNodes(devicePath(bdf)).flatMap((node) => open.get(node) ?? [])[0] ?? null;
+  });
 }

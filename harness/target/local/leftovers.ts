@@ -18,6 +18,8 @@ export interface Leftover {
   outcome: string;
   /** What could not be put back, in words. */
   problems: string[];
+  /** Whether there is still something to be put back. */
+  stays: boolean;
 }
 
 /** Plans of runs that are no more: they were killed, or the machine went down under them. */
@@ -47,7 +49,8 @@ async function restoreLeftover(stored: StoredPlan, locked: readonly number[]): P
   const { file, plan } = stored;
   if (isFromEarlierBoot(plan))
     return [done(stored, 'the machine has been booted since: nothing was left to put back')];
-  const groups = plan.devices.flatMap(({ iommuGroup }) => iommuGroup ?? []);
+  const { devices, virtualFunctions = [] } = plan;
+  const groups = [...devices, ...virtualFunctions].flatMap(({ iommuGroup }) => iommuGroup ?? []);
   try {
     const locks = await lockGroups(groups.filter((group) => !locked.includes(group)));
     // Whoever had the groups until now has put it back.
@@ -56,11 +59,13 @@ async function restoreLeftover(stored: StoredPlan, locked: readonly number[]): P
     return found;
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    return [{ plan, outcome: 'not put back', problems: [error.message] }];
+    return [{ plan, outcome: 'not put back', problems: [error.message], stays: true }];
   }
 }
 
 function done(stored: StoredPlan, outcome: string): Leftover {
+  const { file, plan } = stored;
   const problems = restorePlan(stored);
-  return { plan: stored.plan, outcome: problems.length === 0 ? outcome : 'not put back', problems };
+  const stays = existsSync(file);
+  return { plan, outcome: stays ? 'not put back' : outcome, problems, stays };
 }

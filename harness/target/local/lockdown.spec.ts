@@ -33,10 +33,11 @@ it('a kernel that is locked down keeps the command register: the plan says so', 
     driver: null,
     iommuGroup: 7,
     groupMates: [],
+    virtualFunctions: [],
     reset: [],
   };
   const plan = () =>
-    describePlan({ named: [device], members: [device], forced: [] }, undefined, sys);
+    describePlan({ named: [device], members: [device], removed: [], forced: [] }, undefined, sys);
   expect(plan()).not.toContain('command register');
   lockDown('none [integrity] confidentiality');
   expect(plan()).toContain('its command register stays');

@@ -5,6 +5,7 @@ import { captureState } from './device-state.ts';
 import { lockGroups } from './group-lock.ts';
 import { restoreLeftovers } from './leftovers.ts';
 import { makeCgroup, type MemoryBound } from './memory-cap.ts';
+import type { PciFunction } from './pci-inventory.ts';
 import { describePlan } from './plan-text.ts';
 import { makePlan, storePlan } from './plan-store.ts';
 
@@ -42,7 +43,7 @@ export async function takeDevices(options: TakeOptions): Promise<TakenDevices> {
   const groups = [...members, ...removed].flatMap(({ iommuGroup }) => iommuGroup ?? []);
   const locks = await lockGroups(groups);
   try {
-    if (isRoot()) await healLeftovers(groups, options.note);
+    if (isRoot()) await healLeftovers(members, groups, options.note);
     const choice = chosen();
     checkPrivileges(choice);
     await options.agree(describePlan(choice, options.memory));
@@ -89,14 +90,16 @@ function bind(
   return { bdfs: named.map(({ bdf }) => bdf), giveBack };
 }
 
-/** What a run that was killed has left would fail this one. */
+/** What a run that was killed has left would fail this one, if it is of the same devices. */
 async function healLeftovers(
+  members: readonly PciFunction[],
   locked: readonly number[],
   note: (text: string) => void,
 ): Promise<void> {
-  for (const { plan, outcome, problems } of await restoreLeftovers(undefined, locked)) {
-    note(`what a run of ${plan.madeAt} has left: ${outcome}`);
-    if (problems.length > 0)
+  for (const { plan, outcome, problems, stays } of await restoreLeftovers(undefined, locked)) {
+    note(`what a run of ${plan.madeAt} has left: ${[outcome, ...problems].join('; ')}`);
+    const concerns = plan.devices.some(({ bdf }) => members.some((one) => one.bdf === bdf));
+    if (stays && concerns)
       throw new SetupError(
         `an earlier run has left what cannot be put back: ${problems.join('; ')}`,
         'mend that and run `vfio-conformance restore`',

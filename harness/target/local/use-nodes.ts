@@ -56,6 +56,15 @@ export function groupNode(group: number): string {
   return `/dev/vfio/${group}`;
 }
 
+/** The nodes through which programs have a function from VFIO: that of its group, and its own. */
+export function vfioNodes(path: string): string[] {
+  const group = linkName(join(path, 'iommu_group'));
+  return [
+    ...(group === null ? [] : [groupNode(Number(group))]),
+    ...namesIn(join(path, 'vfio-dev')).map((name) => `/dev/vfio/devices/${name}`),
+  ];
+}
+
 /** The nodes in /dev of a device and all below it. */
 function nodesBelow(folder: string): Node[] {
   return namesIn(folder).flatMap((name) => {

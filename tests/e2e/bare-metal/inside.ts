@@ -12,7 +12,9 @@ import {
 import { basename, dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readText } from '../../../harness/target/local/files.ts';
+import { captureState } from '../../../harness/target/local/device-state.ts';
 import { restoreLeftovers } from '../../../harness/target/local/leftovers.ts';
+import { makePlan, storePlan } from '../../../harness/target/local/plan-store.ts';
 import { bringUp, byId, changes, DISK, sh, snapshot, type Snapshot } from './machine.ts';
 import { OUTCOME, type Outcome } from './outcome.ts';
 import { planExists, start, startProgram, until, type Running } from './program.ts';
@@ -62,6 +64,9 @@ function report(): void {
 async function whole(ids: string[]): Promise<void> {
   const before = snapshot();
   outcome.outputs['devices'] = (await startProgram('devices').finished).output;
+  // Somebody has pulled it out since.
+  const gone = { ...captureState(byId('1234:11e8')), bdf: '0000:7f:1f.7' };
+  storePlan({ ...makePlan([gone]), started: 'before' });
   const args = ['run', ...ids, ...spareDevices(), '--yes', '--allow', 'errors'];
   args.push('--results', join(results, 'run'));
   const { code, output } = await start('bin/vfio-conformance', args).finished;
