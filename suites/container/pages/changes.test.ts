@@ -24,19 +24,10 @@ import {
   type DmaMemory,
   type TestContext,
 } from '../../../harness/testing/index.ts';
+import { BASE, P, PAGE, PAGES, PLACES, SIZE } from './places.ts';
 
-const PAGE = 4096;
-const P = 4096n;
-const BASE = 0x100000n;
-const PAGES = 4;
-const SIZE = BigInt(PAGES) * P;
 const PIN = 'drivers/vfio/vfio_iommu_type1.c vaddr_get_pfns()';
 const covers = [VFIO_IOMMU_MAP_DMA];
-
-const PLACES = [0, 1, 2, 3].map((page) => ({
-  iova: BASE + BigInt(page) * P,
-  phase: page * PAGE,
-}));
 
 /** Memory with the pattern of seed 1, mapped at {@link BASE}, and the device's eyes. */
 function mapped(context: TestContext, kind: '4k' | 'memfd' = '4k') {

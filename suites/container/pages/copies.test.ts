@@ -14,22 +14,13 @@ import {
   type DmaMemory,
   type TestContext,
 } from '../../../harness/testing/index.ts';
+import { BASE, P, PAGE, PAGES, PLACES, SIZE } from './places.ts';
 
-const PAGE = 4096;
-const P = 4096n;
-const BASE = 0x100000n;
-const PAGES = 4;
-const SIZE = BigInt(PAGES) * P;
 const FLAGS = VFIO_DMA_MAP_FLAG_READ;
 const PIN = 'drivers/vfio/vfio_iommu_type1.c vaddr_get_pfns()';
 const UNSHARE = 'mm/gup.c gup_must_unshare()';
 const covers = [VFIO_IOMMU_MAP_DMA];
 const device = 'nvme';
-
-const PLACES = [0, 1, 2, 3].map((page) => ({
-  iova: BASE + BigInt(page) * P,
-  phase: page * PAGE,
-}));
 
 /** A file with the pattern of seed 1, and the address of a private mapping of it. */
 function privateFile({ memory, defer }: TestContext): { file: DmaMemory; vaddr: bigint } {

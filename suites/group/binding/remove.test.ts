@@ -20,6 +20,7 @@ import {
   rescan,
   test,
 } from '../../../harness/testing/index.ts';
+import { CLOSE_ORDERS } from './close-orders.ts';
 
 const SOURCE = [
   'drivers/vfio/pci/vfio_pci.c vfio_pci_remove()',
@@ -82,14 +83,7 @@ test(
   },
 );
 
-for (const order of [
-  ['container', 'group', 'device'],
-  ['container', 'device', 'group'],
-  ['group', 'container', 'device'],
-  ['group', 'device', 'container'],
-  ['device', 'container', 'group'],
-  ['device', 'group', 'container'],
-] as const) {
+for (const order of CLOSE_ORDERS) {
   test(
     `group.remove.close-order.${order.join('-')}`,
     'a removal ends with the close of the device, and what is open longer has lost it',

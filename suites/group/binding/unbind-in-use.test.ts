@@ -18,6 +18,7 @@ import {
   unloadModule,
   vfioDevName,
 } from '../../../harness/testing/index.ts';
+import { CLOSE_ORDERS } from './close-orders.ts';
 
 const UNREGISTER = 'drivers/vfio/vfio_main.c vfio_unregister_group_dev()';
 const NO_CHANNEL = /No device request channel registered, blocked until released by user/;
@@ -124,14 +125,7 @@ test(
   },
 );
 
-for (const order of [
-  ['container', 'group', 'device'],
-  ['container', 'device', 'group'],
-  ['group', 'container', 'device'],
-  ['group', 'device', 'container'],
-  ['device', 'container', 'group'],
-  ['device', 'group', 'container'],
-] as const) {
+for (const order of CLOSE_ORDERS) {
   test(
     `group.unbind.close-order.${order.join('-')}`,
     'unbinding ends with the close of the device, whatever else is still open',
