@@ -53,10 +53,12 @@ async function restoreLeftover(stored: StoredPlan, locked: readonly number[]): P
   const groups = [...devices, ...virtualFunctions].flatMap(({ iommuGroup }) => iommuGroup ?? []);
   try {
     const locks = await lockGroups(groups.filter((group) => !locked.includes(group)));
-    // Whoever had the groups until now has put it back.
-    const found = existsSync(file) ? [done(stored, 'put back')] : [];
-    locks.release();
-    return found;
+    try {
+      // Whoever had the groups until now has put it back.
+      return existsSync(file) ? [done(stored, 'put back')] : [];
+    } finally {
+      locks.release();
+    }
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
     return [{ plan, outcome: 'not put back', problems: [error.message], stays: true }];
