@@ -88,6 +88,7 @@ export * from './dma-faults.ts';
 export { DMA_ROLES, dmaDevice, startEdu, startNvme } from './dma-device.ts';
 export * from './dma-probe.ts';
 export * from './charged.ts';
+export { CLOSE_ORDERS } from './close-orders.ts';
 export * from './container-user.ts';
 export * from './each-allocation.ts';
 export { eventually } from './eventually.ts';

@@ -1,4 +1,5 @@
 import {
+  CLOSE_ORDERS,
   AT_FDCWD,
   ContainerUser,
   Container,
@@ -46,16 +47,7 @@ function openAll({ container, openGroup, openDevice, memory }: TestContext) {
   return { container, group, device, pages };
 }
 
-const ORDERS = [
-  ['container', 'group', 'device'],
-  ['container', 'device', 'group'],
-  ['group', 'container', 'device'],
-  ['group', 'device', 'container'],
-  ['device', 'container', 'group'],
-  ['device', 'group', 'container'],
-] as const;
-
-for (const order of ORDERS) {
+for (const order of CLOSE_ORDERS) {
   test(
     `container.close-order.${order.join('-')}`,
     `container, group and device may be closed in the order ${order.join(', ')}; the mappings go with group and device`,

@@ -1,4 +1,5 @@
 import {
+  CLOSE_ORDERS,
   Group,
   PCI_COMMAND,
   PCI_COMMAND_MEMORY,
@@ -22,15 +23,6 @@ const SOURCE = [
 const PAGE = 4096n;
 
 type Name = 'container' | 'group' | 'device';
-
-const ORDERS: readonly (readonly [Name, Name, Name])[] = [
-  ['container', 'group', 'device'],
-  ['container', 'device', 'group'],
-  ['group', 'container', 'device'],
-  ['group', 'device', 'container'],
-  ['device', 'container', 'group'],
-  ['device', 'group', 'container'],
-];
 
 /** Everything that can still be asked of what is still open. */
 function checkWhatIsOpen(
@@ -57,7 +49,7 @@ function checkWhatIsOpen(
   }
 }
 
-for (const order of ORDERS) {
+for (const order of CLOSE_ORDERS) {
   test(
     `group.close-order.${order.join('-')}`,
     `closed in the order ${order.join(', ')}, what is still open works, and nothing is left behind`,

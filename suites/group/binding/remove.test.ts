@@ -1,4 +1,5 @@
 import {
+  CLOSE_ORDERS,
   BEHIND_PORT,
   BackgroundWrite,
   Group,
@@ -20,7 +21,6 @@ import {
   rescan,
   test,
 } from '../../../harness/testing/index.ts';
-import { CLOSE_ORDERS } from './close-orders.ts';
 
 const SOURCE = [
   'drivers/vfio/pci/vfio_pci.c vfio_pci_remove()',

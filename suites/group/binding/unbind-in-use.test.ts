@@ -1,4 +1,5 @@
 import {
+  CLOSE_ORDERS,
   Edu,
   Group,
   OWN_MACHINE,
@@ -18,7 +19,6 @@ import {
   unloadModule,
   vfioDevName,
 } from '../../../harness/testing/index.ts';
-import { CLOSE_ORDERS } from './close-orders.ts';
 
 const UNREGISTER = 'drivers/vfio/vfio_main.c vfio_unregister_group_dev()';
 const NO_CHANNEL = /No device request channel registered, blocked until released by user/;
