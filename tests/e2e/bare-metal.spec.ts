@@ -51,6 +51,41 @@ describe('a run on the devices of a machine', () => {
   );
 });
 
+describe('a run among others', () => {
+  it(
+    'gives the devices back and keeps its results when a signal ends it',
+    async () => {
+      const { problems, outputs } = await playOnMachine('signals', resultsFolder(), limit(0));
+      for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+        expect(outputs[name]).toContain(`${name}: ending the run`);
+        expect(outputs[name]).toContain('exit code 130');
+      }
+      expect(problems).toEqual([]);
+    },
+    limit(0),
+  );
+
+  it(
+    'leaves groups to the run that has them, and devices to those who use them',
+    async () => {
+      const { problems, outputs } = await playOnMachine('neighbours', resultsFolder(), limit(0));
+      expect(outputs['priorities']).toMatch(/^7( 7)+$/);
+      expect(outputs['second']).toMatch(
+        /is taken by another run of vfio-conformance.*exit code 2/s,
+      );
+      expect(outputs['first']).toContain('exit code 0');
+      expect(outputs['mounted']).toMatch(/vda is mounted at \/mnt.*--force does not help/s);
+      expect(outputs['mounted']).toContain('exit code 2');
+      expect(outputs['addressed']).toMatch(
+        /has the address 10\.0\.3\.1.*with --force.*exit code 2/s,
+      );
+      expect(outputs['forced']).toContain('exit code 0');
+      expect(problems).toEqual([]);
+    },
+    limit(0),
+  );
+});
+
 describe.runIf(KILLS > 0)('--memory', () => {
   it(
     'holds the run to it where a cgroup can, and says so where none can',

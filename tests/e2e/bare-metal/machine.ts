@@ -101,7 +101,7 @@ export function byId(id: string): string {
 }
 
 /** The network interface of a function. */
-function linkOf(bdf: string): string {
+export function linkOf(bdf: string): string {
   const path = join(DEVICES, bdf);
   const [link] = readdirSync('/sys/class/net').filter((name) =>
     readlinkSync(`/sys/class/net/${name}`).includes(`/${basename(path)}/`),

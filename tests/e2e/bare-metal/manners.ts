@@ -1,0 +1,64 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { getPriority } from 'node:os';
+import { readText } from '../../../harness/target/local/files.ts';
+import { byId, linkOf, sh, snapshot } from './machine.ts';
+import { compare, outcome, outputOf, startRun } from './playing.ts';
+import { planExists, startProgram, until } from './program.ts';
+
+/** What a run is to the others on its machine: it goes when it is told to, and waits its turn. */
+
+const NICE = 7;
+const DIRECTORY = '/tmp/run';
+
+/** Each signal that ends a run, when it has devices and a first result. */
+export async function signals(): Promise<void> {
+  const before = snapshot();
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+    const running = startRun(DIRECTORY);
+    await until(() => planExists() && journal().includes('"test-end"'), running);
+    running.child.kill(name);
+    outcome.outputs[name] = await outputOf(running);
+    if (planExists()) outcome.problems.push(`${name}: the plan is still there`);
+    if (!existsSync(`${DIRECTORY}/results.json`)) outcome.problems.push(`${name}: no report`);
+    compare(name, before);
+  }
+}
+
+/** A second run on a group that one has, devices in use, and a run that is to be nice. */
+export async function neighbours(): Promise<void> {
+  const before = snapshot();
+  const first = startRun(DIRECTORY, '--nice', String(NICE));
+  await until(() => journal().includes('"test-begin"'), first);
+  outcome.outputs['priorities'] = [first.child.pid!, ...childrenOf(first.child.pid!)]
+    .map((pid) => getPriority(pid))
+    .join(' ');
+  outcome.outputs['second'] = await outputOf(take('8086:10d3'));
+  outcome.outputs['first'] = await outputOf(first);
+  compare('after two runs', before);
+
+  outcome.outputs['mounted'] = await outputOf(take('1af4:1001', '--force'));
+  compare('after a disk was refused', before);
+
+  const link = linkOf(byId('8086:10d3'));
+  sh(`ifconfig ${link} 10.0.3.1 netmask 255.255.255.0`);
+  const withAddress = snapshot();
+  outcome.outputs['addressed'] = await outputOf(take('8086:10d3'));
+  compare('after a link with an address was refused', withAddress);
+  outcome.outputs['forced'] = await outputOf(take('8086:10d3', '--force'));
+  // Addresses are what `--force` takes away; the interrupts of the link's driver and the rest stay.
+  sh(`ifconfig ${link} down`);
+  compare('after a link with an address was taken', before);
+}
+
+function take(id: string, ...more: string[]) {
+  const device = ['--device', byId(id), '--yes', '--results', `/tmp/second-${Date.now()}`];
+  return startProgram('run', 'e2e.changes', ...device, ...more);
+}
+
+function journal(): string {
+  return readText(`${DIRECTORY}/journal.ndjson`);
+}
+
+function childrenOf(pid: number): number[] {
+  return readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim().split(' ').map(Number);
+}
