@@ -6,12 +6,22 @@ import { eventually } from './eventually.ts';
 import { ownsMachine } from './machine.ts';
 import type { Requirement } from './requirement.ts';
 
-/** A log of blocked accesses. QEMU's amd-iommu blocks them without a word (hw/i386/amd_iommu.c). */
+/** Limits of QEMU's amd-iommu (hw/i386/amd_iommu.c) do not concern a real one. */
+const isEmulatedAmd = (): boolean =>
+  ownsMachine() && iommuUnits().some((unit) => unit.startsWith('ivhd'));
+
+/** A log of blocked accesses. QEMU's amd-iommu blocks them without a word. */
 export const DMA_FAULT_LOG: Requirement = {
   name: 'reports of blocked DMA',
-  missing: () =>
-    ownsMachine() && iommuUnits().some((unit) => unit.startsWith('ivhd'))
-      ? 'the emulated AMD IOMMU reports no blocked DMA'
+  missing: () => (isEmulatedAmd() ? 'the emulated AMD IOMMU reports no blocked DMA' : null),
+};
+
+/** DMA that goes through the IOMMU. From behind a port it passes by QEMU's amd-iommu. */
+export const REMAPPED_DMA: Requirement = {
+  name: 'DMA through the IOMMU',
+  missing: (pci) =>
+    pci && pci.parent !== null && isEmulatedAmd()
+      ? `DMA of ${pci.bdf}, behind a port, passes by the emulated AMD IOMMU`
       : null,
 };
 

@@ -7,6 +7,7 @@ import { canTraceArguments, canTraceFunctions } from '../kernel/tracing.ts';
 import { pinnableBytes } from '../kernel/memory-accounting.ts';
 import { isUnloadable, moduleAvailable } from '../kernel/modules.ts';
 import { tellsPageFlags } from '../kernel/page-flags.ts';
+import { resetMethods } from '../pci/reset-method.ts';
 import type { Device } from '../vfio/device.ts';
 import { NEEDS } from '../protocol/needs.ts';
 import { kernelAtLeast } from '../kernel/version.ts';
@@ -30,6 +31,13 @@ export const BEHIND_PORT: Requirement = {
   name: 'a port or bridge above the device',
   missing: (pci) =>
     pci && pci.parent === null ? `${pci.bdf} is on a root bus, behind no port or bridge` : null,
+};
+
+/** A way to reset the device alone: `reset_method` of sysfs names one. */
+export const RESET_METHOD: Requirement = {
+  name: 'a reset method',
+  missing: (pci) =>
+    pci && resetMethods(pci).length === 0 ? `the kernel has no way to reset ${pci.bdf}` : null,
 };
 
 /** The right to rebind any device: only on a machine of the tests' own. */

@@ -23,6 +23,8 @@ const RESET = 0xfff0;
 const LOCAL_APIC = 0xfee0_0000;
 const APIC_END_OF_INTERRUPT = LOCAL_APIC + 0xb0;
 const APIC_SPURIOUS_VECTOR = LOCAL_APIC + 0xf0;
+/** Bits of the vectors whose interrupts are being handled, 32 in each 16 bytes. */
+const APIC_IN_SERVICE = LOCAL_APIC + 0x100;
 const APIC_ENABLED = 0x1ff;
 
 /** Ports and words of the 8259, the interrupt controller that lines go to. */
@@ -31,6 +33,7 @@ const PIC_INITIALIZE = 0x11;
 const PIC_SLAVE_ON_PIN_2 = 0x04;
 const PIC_8086_MODE = 0x01;
 const PIC_END_OF_INTERRUPT = 0x20;
+const PIC_READ_IN_SERVICE = 0x0b;
 
 const word = (value: number) => [value & 0xff, (value >>> 8) & 0xff];
 const long = (value: number) => [...word(value), ...word(value >>> 16)];
@@ -45,6 +48,18 @@ const store = (address: number, value: number) => [
 const increment = (address: number) => [0x67, 0x66, 0xff, 0x05, ...long(address)];
 /** mov dx, port; mov al, value; out dx, al */
 const out = (port: number, value: number) => [0xba, ...word(port), 0xb0, value, 0xee];
+/** in al, dx */
+const IN = [0xec];
+/** test al, bits */
+const testByte = (bits: number) => [0xa8, bits];
+/** test dword [address], bits */
+const test = (address: number, bits: number) => [
+  ...[0x67, 0x66, 0xf7, 0x05],
+  ...long(address),
+  ...long(bits),
+];
+/** jz past the code */
+const unlessZero = (code: readonly number[]) => [0x74, code.length, ...code];
 /** mov sp, address */
 const stackAt = (address: number) => [0xbc, ...word(address)];
 /** jmp target, of three bytes that lie at `from` */
@@ -57,6 +72,14 @@ const ENABLE_INTERRUPTS = [0xfb];
 const SLEEP = [0xf4];
 /** iret */
 const RETURN = [0xcf];
+
+const LINE_IN_SERVICE = [
+  ...out(PIC.command, PIC_READ_IN_SERVICE),
+  ...IN,
+  ...testByte(1 << LINE_PIN),
+];
+const messageInService = (vector: number) =>
+  test(APIC_IN_SERVICE + 0x10 * (vector >>> 5), (1 << (vector & 31)) >>> 0);
 
 /** What a guest does between interrupts. */
 export type Idle = 'leaves' | 'sleeps';
@@ -91,20 +114,23 @@ export function counterAddress(vector: number): number {
 export function guestImage(messages: number, idle: Idle, acknowledge?: number): Buffer {
   const image = Buffer.alloc(GUEST_MEMORY);
   const place = (address: number, code: readonly number[]) => image.set(code, address);
-  const handle = (index: number, vector: number, end: readonly number[]) => {
+  // Only what a controller has sent counts: an emulated processor now and then enters a handler twice.
+  const handle = (index: number, vector: number, inService: number[], end: readonly number[]) => {
     const address = HANDLERS + index * HANDLER_SIZE;
-    place(address, [...increment(counterAddress(vector)), ...end, ...LEAVE, ...RETURN]);
+    const count = unlessZero([...increment(counterAddress(vector)), ...end]);
+    place(address, [...inService, ...count, ...LEAVE, ...RETURN]);
     // The vector table: offset and segment.
     image.writeUInt16LE(address, 4 * vector);
   };
   place(RESET, jump(RESET, START));
   place(START, startCode(idle));
-  handle(0, LINE_VECTOR, [
+  handle(0, LINE_VECTOR, LINE_IN_SERVICE, [
     ...(acknowledge === undefined ? [] : store(acknowledge, 0xffff_ffff)),
     ...out(PIC.command, PIC_END_OF_INTERRUPT),
   ]);
   for (let n = 0; n < messages; n++) {
-    handle(1 + n, MESSAGE_VECTOR + n, store(APIC_END_OF_INTERRUPT, 0));
+    const vector = MESSAGE_VECTOR + n;
+    handle(1 + n, vector, messageInService(vector), store(APIC_END_OF_INTERRUPT, 0));
   }
   return image;
 }

@@ -8,6 +8,7 @@ import {
   PCI_CAP_ID_PM,
   PCI_ERR_UNC_COMP_ABORT,
   PCI_PM_CTRL,
+  REMAPPED_DMA,
   Recoveries,
   VFIO_DEVICE_FEATURE,
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
@@ -118,7 +119,13 @@ test(
 test(
   'aer.in-use.dma',
   'a DMA transfer that is under way when an error is reported carries its data to its end',
-  { ...NEEDS, device: 'switch-edu-a', uses: ['switch-port-a'], since: '7.0' },
+  {
+    ...NEEDS,
+    device: 'switch-edu-a',
+    uses: ['switch-port-a'],
+    needs: [...NEEDS.needs, REMAPPED_DMA],
+    since: '7.0',
+  },
   (context) => {
     const { container, device, memory } = context;
     const { signal, report } = prepare(context, 'switch-port-a');
