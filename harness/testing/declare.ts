@@ -3,7 +3,7 @@ import { kernelAtLeast } from '../kernel/version.ts';
 import { ANY } from './machine.ts';
 import { currentSuiteFile, type Case } from './registry.ts';
 import type { Requirement } from './requirement.ts';
-import { BEHIND_PORT, RESET_METHOD, consent, deviceRole } from './requirements.ts';
+import { BEHIND_PORT, consent, deviceRole } from './requirements.ts';
 
 /** Milliseconds that a test may take before the supervisor calls it hung. */
 const DEFAULT_TIMEOUT_MS = 60_000;
@@ -43,15 +43,11 @@ function risksOf({ risks = [], covers = [] }: TestOptions): Risk[] {
 }
 
 /** A hot reset, and the question what it would reset, fail at once with ENODEV on a root bus. */
-const HOT_RESET = /^VFIO_DEVICE_(GET_)?PCI_HOT_RESET(_INFO)?\b(?!.*:(ENODEV|ENOTTY)$)/;
-
-/** What the device of a test must be able to do for the answers that the test covers. */
-function abilities({ covers = [] }: TestOptions): Requirement[] {
-  const items = covers.map(String);
-  return [
-    ...(items.some((item) => HOT_RESET.test(item)) ? [BEHIND_PORT] : []),
-    ...(items.includes('VFIO_DEVICE_RESET') ? [RESET_METHOD] : []),
-  ];
+function place({ covers = [] }: TestOptions): Requirement[] {
+  const isBelow = covers.some((item) =>
+    /^VFIO_DEVICE_(GET_)?PCI_HOT_RESET(_INFO)?\b(?!.*:(ENODEV|ENOTTY)$)/.test(String(item)),
+  );
+  return isBelow ? [BEHIND_PORT] : [];
 }
 
 /** A requirement on the kernel's version. */
@@ -84,7 +80,7 @@ function caseOf(id: string, title: string, options: TestOptions, role: string): 
   const requirements = [
     ...version(options),
     ...[...roles].map(deviceRole),
-    ...abilities(options),
+    ...place(options),
     ...risksOf(options).map(consent),
     ...(options.needs ?? []),
   ];

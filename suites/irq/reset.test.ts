@@ -1,5 +1,6 @@
 import {
   Irqs,
+  RESET_METHOD,
   VFIO_DEVICE_PCI_HOT_RESET,
   VFIO_DEVICE_RESET,
   VFIO_PCI_INTX_IRQ_INDEX,
@@ -27,6 +28,7 @@ const WAYS = [
       covers: [VFIO_DEVICE_RESET],
       source: `${CORE} vfio_pci_ioctl_reset()`,
       devices: DEVICES,
+      needs: [RESET_METHOD],
     },
     reset: ({ device }: TestContext) => expect(device.tryReset()).toSucceed(0),
   },

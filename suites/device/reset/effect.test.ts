@@ -6,6 +6,7 @@ import {
   PCI_COMMAND,
   PCI_COMMAND_MASTER,
   PCI_COMMAND_MEMORY,
+  RESET_METHOD,
   VFIO_DEVICE_FLAGS_RESET,
   VFIO_DEVICE_PCI_HOT_RESET,
   VFIO_DEVICE_RESET,
@@ -286,6 +287,7 @@ for (const way of ['reset', 'hot-reset'] as const) {
       covers: [way === 'reset' ? VFIO_DEVICE_RESET : VFIO_DEVICE_PCI_HOT_RESET],
       source: way === 'reset' ? RESET : HOT_RESET,
       device: 'edu-rp',
+      needs: way === 'reset' ? [RESET_METHOD] : [],
     },
     (context) => {
       const { device, group, container } = context;
