@@ -1,7 +1,10 @@
 import {
   CDEV,
   Edu,
+  PCI_CAP_ID_EXP,
   PCI_CAP_ID_PM,
+  PCI_EXP_DEVCTL,
+  PCI_EXP_DEVCTL_BCR_FLR,
   VFIO_DEVICE_FEATURE,
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
   VFIO_DEVICE_FEATURE_LOW_POWER_EXIT,
@@ -174,6 +177,13 @@ const REVOKED: Record<
     give: (device) => device.config.write16(findCapability(device.config, PCI_CAP_ID_PM)! + 4, 0),
   },
   reset: { take: (device) => device.reset(), give: () => {} },
+  'flr-bit': {
+    take: ({ config }) => {
+      const control = findCapability(config, PCI_CAP_ID_EXP)! + PCI_EXP_DEVCTL;
+      config.write16(control, config.read16(control) | PCI_EXP_DEVCTL_BCR_FLR);
+    },
+    give: () => {},
+  },
   'hot-reset': { take: (device) => void tryHotReset(device, []).must(), give: () => {} },
 };
 
