@@ -1,4 +1,5 @@
 import {
+  ERRNO,
   F_GETFD,
   MIGRATION_STATES,
   MTTY,
@@ -15,6 +16,7 @@ import {
   VFIO_DEVICE_FEATURE_MIG_PRECOPY_INFOv2,
   VFIO_DEVICE_FEATURE_PROBE,
   VFIO_DEVICE_FEATURE_SET,
+  VFIO_DEVICE_RESET,
   VFIO_DEVICE_STATE_ERROR,
   VFIO_DEVICE_STATE_NR,
   VFIO_DEVICE_STATE_PRE_COPY,
@@ -217,6 +219,39 @@ test(
     expect(sys.write(stream, saved)).toBe(saved.length);
     change(VFIO_DEVICE_STATE_RUNNING);
     expect(registers.read(SCRATCH, 1)).toEqual(Buffer.from([0x5a]));
+  },
+);
+
+test(
+  'device.migration.reset',
+  'a reset brings a device back to RUNNING from every state and ends its stream, also one that is half read or written',
+  {
+    covers: [STATE, VFIO_DEVICE_RESET],
+    source: [
+      'include/uapi/linux/vfio.h VFIO_DEVICE_STATE_RUNNING',
+      'samples/vfio-mdev/mtty.c mtty_reset()',
+    ],
+    needs,
+  },
+  (context) => {
+    const { device, change } = migratable(context);
+    const saved = readStream(change(VFIO_DEVICE_STATE_STOP_COPY));
+    change(VFIO_DEVICE_STATE_RUNNING);
+    const size = migrationDataSize(device);
+    for (const [name, from] of Object.entries(MIGRATION_STATES)) {
+      if (from === VFIO_DEVICE_STATE_ERROR) continue;
+      const stream = change(from);
+      const half = saved.subarray(0, saved.length >> 1);
+      const move = () =>
+        from === VFIO_DEVICE_STATE_RESUMING
+          ? sys.write(stream, half)
+          : sys.read(stream, Buffer.alloc(8));
+      if (stream >= 0) expect(move(), name).toBeGreaterThan(0);
+      expect(migrationDataSize(device), name).toBe(size);
+      device.reset();
+      expect(migrationState(device), name).toBe(VFIO_DEVICE_STATE_RUNNING);
+      if (stream >= 0) expect(move(), name).toBe(-ERRNO.ENODEV);
+    }
   },
 );
 
