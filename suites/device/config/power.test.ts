@@ -10,6 +10,8 @@ import {
   PCI_PM_CTRL_PME_ENABLE,
   PCI_PM_CTRL_PME_STATUS,
   PCI_PM_CTRL_STATE_MASK,
+  PCI_PM_CAP_D1,
+  PCI_PM_CAP_D2,
   PCI_PM_CAP_PME_MASK,
   PCI_PM_PMC,
   enableDevice,
@@ -113,6 +115,31 @@ test(
       view.write16(control, state);
       expect(states(), `D${state}`).toEqual([0, 0]);
       expect(bar.read32(0)).toBe(value);
+    }
+  },
+);
+
+test(
+  'device.config.pm.refused',
+  'a power state that the device claims to have and does not go to leaves it in D0 and its memory accessible',
+  {
+    source: [WRITE, `${CORE} vfio_pci_set_power_state(): D3 might be unsupported`],
+    device: 'i82550',
+    provokes: [/Refused to change power state from D0 to D[123]/],
+  },
+  (context) => {
+    const { view, hardware, start, control, bar, states } = open(context);
+    const claimed = hardware.read16(start + PCI_PM_PMC) & (PCI_PM_CAP_D1 | PCI_PM_CAP_D2);
+    expect(claimed).toBe(PCI_PM_CAP_D1 | PCI_PM_CAP_D2);
+    const mapping = context.map(bar, { size: 4096n });
+    const value = mapping.load32(4);
+    const header = view.read(0, 0x40);
+    for (const state of [1, 2, D3HOT, D3HOT, 0]) {
+      view.write16(control, state);
+      expect(states(), `D${state}`).toEqual([0, 0]);
+      expect(bar.read32(4)).toBe(value);
+      expect(mapping.load32(4)).toBe(value);
+      expect(view.read(0, 0x40)).toEqual(header);
     }
   },
 );
