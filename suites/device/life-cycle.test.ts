@@ -252,6 +252,48 @@ test(
 );
 
 test(
+  'device.life.side-by-side',
+  'threads that open and close a device each do not disturb each other',
+  {
+    covers: [VFIO_GROUP_GET_DEVICE_FD],
+    source: [OPEN, ENABLE, DISABLE],
+    device: 'edu',
+    uses: ['edu-rp', 'switch-edu-a', 'nvme', 'e1000e'],
+    peer: ['S32'],
+    timeoutMs: 180_000,
+  },
+  (context) => {
+    const ROUNDS = 4;
+    const { bound, container, group, openGroup, pci } = context;
+    const others = ['edu-rp', 'switch-edu-a', 'nvme', 'e1000e'].map((role) => {
+      const other = openGroup(role);
+      other.setContainer(container);
+      return { group: other, pci: bound(role) };
+    });
+    const threads = [{ group, pci }, ...others].map((one) => {
+      const program = new Program().stopOnError();
+      const name = program.data(one.pci.bdf);
+      const bytes = program.data(4);
+      const open = program.syscall('ioctl', one.group.fd, VFIO_GROUP_GET_DEVICE_FD.request, name);
+      program.syscall('pread', open, bytes, 4, 7n << 40n);
+      program.syscall('close', open);
+      return { ...one, program, bytes, all: program.repeat(open, ROUNDS) };
+    });
+    runParallel(threads.map(({ program }) => program));
+    for (const { program, bytes, all, pci: own, group: owner } of threads) {
+      expect(program.count(all), own.bdf).toBe(ROUNDS);
+      expect([bytes.bytes.readUInt16LE(0), bytes.bytes.readUInt16LE(2)]).toEqual([
+        own.vendor,
+        own.device,
+      ]);
+      const device = context.openDevice(owner, own.bdf);
+      expect(own.config().readUInt16LE(PCI_COMMAND) & PCI_COMMAND_MEMORY).toBe(PCI_COMMAND_MEMORY);
+      device.close();
+    }
+  },
+);
+
+test(
   'device.life.dup',
   'a duplicate of the fd keeps the device open',
   { covers: [], source: 'drivers/vfio/vfio_main.c vfio_device_fops_release()', device: 'igb' },
