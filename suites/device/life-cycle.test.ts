@@ -16,6 +16,8 @@ import {
   sys,
   test,
   tryHotReset,
+  type PciFunction,
+  type TestContext,
 } from '../../harness/testing/index.ts';
 
 const ENABLE = 'drivers/vfio/pci/vfio_pci_core.c vfio_pci_core_enable()';
@@ -228,26 +230,33 @@ test(
   },
 );
 
+/** A thread that opens, reads and closes a device so many times, and what it has seen in the end. */
+function openings(group: TestContext['group'], { bdf }: PciFunction, rounds: number) {
+  const program = new Program().stopOnError();
+  const ids = program.data(4);
+  const name = program.data(bdf);
+  const open = program.syscall('ioctl', group.fd, VFIO_GROUP_GET_DEVICE_FD.request, name);
+  const read = program.syscall('pread', open, ids, 4, 7n << 40n);
+  program.syscall('close', open);
+  const all = program.repeat(open, rounds);
+  const seen = () => ({
+    rounds: program.count(all),
+    read: program.result(read),
+    vendor: ids.bytes.readUInt16LE(0),
+    device: ids.bytes.readUInt16LE(2),
+  });
+  return { program, seen };
+}
+
 test(
   'device.life.parallel',
   'two threads that open and close the same device at once do not disturb each other',
   { covers: [VFIO_GROUP_GET_DEVICE_FD], source: OPEN, device: 'edu' },
-  ({ group, pci }) => {
-    const ROUNDS = 40;
-    const threads = [0, 1].map(() => {
-      const program = new Program().stopOnError();
-      const name = program.data(pci.bdf);
-      const bytes = program.data(4);
-      const open = program.syscall('ioctl', group.fd, VFIO_GROUP_GET_DEVICE_FD.request, name);
-      program.syscall('pread', open, bytes, 4, 7n << 40n);
-      program.syscall('close', open);
-      return { program, bytes, all: program.repeat(open, ROUNDS) };
-    });
+  ({ group, pci: { vendor, device }, pci }) => {
+    const rounds = 40;
+    const threads = [0, 1].map(() => openings(group, pci, rounds));
     runParallel(threads.map(({ program }) => program));
-    for (const { program, bytes, all } of threads) {
-      expect(program.count(all)).toBe(ROUNDS);
-      expect(bytes.bytes.readUInt16LE()).toBe(pci.vendor);
-    }
+    for (const { seen } of threads) expect(seen()).toEqual({ rounds, read: 4, vendor, device });
   },
 );
 
@@ -263,32 +272,23 @@ test(
     timeoutMs: 180_000,
   },
   (context) => {
-    const ROUNDS = 4;
-    const { bound, container, group, openGroup, pci } = context;
+    const rounds = 4;
+    const { bound, container, openGroup } = context;
     const others = ['edu-rp', 'switch-edu-a', 'nvme', 'e1000e'].map((role) => {
-      const other = openGroup(role);
-      other.setContainer(container);
-      return { group: other, pci: bound(role) };
+      const group = openGroup(role);
+      group.setContainer(container);
+      return { group, pci: bound(role) };
     });
-    const threads = [{ group, pci }, ...others].map((one) => {
-      const program = new Program().stopOnError();
-      const name = program.data(one.pci.bdf);
-      const bytes = program.data(4);
-      const open = program.syscall('ioctl', one.group.fd, VFIO_GROUP_GET_DEVICE_FD.request, name);
-      program.syscall('pread', open, bytes, 4, 7n << 40n);
-      program.syscall('close', open);
-      return { ...one, program, bytes, all: program.repeat(open, ROUNDS) };
+    const all = [context, ...others].map(({ group, pci }) => {
+      return { group, pci, ...openings(group, pci, rounds) };
     });
-    runParallel(threads.map(({ program }) => program));
-    for (const { program, bytes, all, pci: own, group: owner } of threads) {
-      expect(program.count(all), own.bdf).toBe(ROUNDS);
-      expect([bytes.bytes.readUInt16LE(0), bytes.bytes.readUInt16LE(2)]).toEqual([
-        own.vendor,
-        own.device,
-      ]);
-      const device = context.openDevice(owner, own.bdf);
-      expect(own.config().readUInt16LE(PCI_COMMAND) & PCI_COMMAND_MEMORY).toBe(PCI_COMMAND_MEMORY);
-      device.close();
+    runParallel(all.map(({ program }) => program));
+    for (const { group, pci, seen } of all) {
+      const { bdf, vendor, device } = pci;
+      expect(seen(), bdf).toEqual({ rounds, read: 4, vendor, device });
+      const opened = context.openDevice(group, bdf);
+      expect(pci.config().readUInt16LE(PCI_COMMAND) & PCI_COMMAND_MEMORY).toBe(PCI_COMMAND_MEMORY);
+      opened.close();
     }
   },
 );
