@@ -22,15 +22,22 @@ export function slotPower(pci: PciFunction): string | null {
 /** Native hotplug gives the guest five seconds to object; a loaded machine takes longer. */
 const PLUG_MS = 60_000;
 
-/** Whether the emulator takes the device: not before the guest has switched the slot off. */
-function plugged(role: string): boolean {
+/** Asks the emulator for something that it refuses for the time being, which it says in these words; whether it agreed. */
+function agreed(action: string, role: string, notYet: string): boolean {
   try {
-    askOutside('device_add', { role });
+    askOutside(action, { role });
     return true;
   } catch (error) {
-    if (error instanceof Error && error.message.includes('Duplicate device ID')) return false;
+    if (error instanceof Error && error.message.includes(notYet)) return false;
     throw error;
   }
+}
+
+/** Presses the button of a slot: the system is asked to let the device go. Needs `ability('device_del')`. */
+export function pressButton(role: string): void {
+  // While the indicator blinks the system switches the slot on or off (hw/pci/pcie.c, QEMU).
+  if (!eventually(() => agreed('device_del', role, 'guest is busy'), PLUG_MS))
+    throw new Error(`the slot of the device in the role '${role}' is busy for too long`);
 }
 
 /** Binds the function in a role, if it is there and takes a driver yet: sysfs shows it a while before it does. */
@@ -48,7 +55,9 @@ export function bindIfBack(role: string): boolean {
 /** Puts the device of a role back into its port, waits until the system has found it, and binds it. */
 export function plugIn(role: string): void {
   if (functionInRole(role)) return;
-  if (!eventually(() => plugged(role), PLUG_MS) || !eventually(() => bindIfBack(role), PLUG_MS)) {
+  // Not before the guest has switched the slot off.
+  const plugged = () => agreed('device_add', role, 'Duplicate device ID');
+  if (!eventually(plugged, PLUG_MS) || !eventually(() => bindIfBack(role), PLUG_MS)) {
     throw new Error(`the device in the role '${role}' did not come back`);
   }
 }

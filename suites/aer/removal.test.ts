@@ -17,7 +17,6 @@ import {
   VFIO_PCI_MSIX_IRQ_INDEX,
   VFIO_PCI_REQ_IRQ_INDEX,
   ability,
-  askOutside,
   bindTo,
   enableDevice,
   eventually,
@@ -28,6 +27,7 @@ import {
   AER_INJECT,
   lockedMemory,
   plugIn,
+  pressButton,
   remover,
   rescan,
   slotPower,
@@ -239,7 +239,7 @@ test(
   (context) => {
     const { pci } = context;
     context.defer(() => plugIn('hotplug'));
-    askOutside('device_del', { role: 'hotplug' });
+    pressButton('hotplug');
     expect(eventually(() => !pci.exists, UNPLUGGED)).toBe(true);
     plugIn('hotplug');
     const edu = new Edu(useAgain(context, 'hotplug'));
@@ -262,7 +262,7 @@ test(
     new Irqs(device, VFIO_PCI_INTX_IRQ_INDEX).enable([line]);
     const edu = new Edu(device);
     context.defer(() => edu.unmap());
-    askOutside('device_del', { role: 'hotplug' });
+    pressButton('hotplug');
     expect(request.wait(UNPLUGGED)).toBe(1);
     edu.raise();
     expect(line.soon(), 'interrupts still work').toBe(1);

@@ -8,7 +8,6 @@ import {
   VFIO_PCI_REQ_IRQ_INDEX,
   VFIO_TYPE1v2_IOMMU,
   ability,
-  askOutside,
   bindIfBack,
   eventually,
   expect,
@@ -16,6 +15,7 @@ import {
   hasGroupNode,
   lockedMemory,
   plugIn,
+  pressButton,
   removeFunction,
   remover,
   rescan,
@@ -157,7 +157,7 @@ test(
     container.mapDma({ iova: 0n, vaddr: pages.address, size: 4096n });
     const signal = eventfd();
     new Irqs(device, VFIO_PCI_REQ_IRQ_INDEX).enable([signal]);
-    askOutside('device_del', { role: 'hotplug' });
+    pressButton('hotplug');
     defer(() => plugIn('hotplug'));
     defer(() => {
       device.close();
@@ -183,7 +183,7 @@ test(
     timeoutMs: 120_000,
   },
   ({ defer, container, group, pci }) => {
-    askOutside('device_del', { role: 'hotplug' });
+    pressButton('hotplug');
     defer(() => plugIn('hotplug'));
     expect(eventually(() => !pci.exists, UNPLUGGED)).toBe(true);
     expect(group.tryGetStatus()).toFailWith('ENODEV');
