@@ -32,7 +32,10 @@ export async function neighbours(): Promise<void> {
   outcome.outputs['priorities'] = [first.child.pid!, ...childrenOf(first.child.pid!)]
     .map((pid) => getPriority(pid))
     .join(' ');
+  // It must not come to its end before the second one has begun.
+  first.child.kill('SIGSTOP');
   outcome.outputs['second'] = await outputOf(take('8086:10d3'));
+  first.child.kill('SIGCONT');
   outcome.outputs['first'] = await outputOf(first);
   compare('after two runs', before);
 
@@ -45,7 +48,7 @@ export async function neighbours(): Promise<void> {
   outcome.outputs['addressed'] = await outputOf(take('8086:10d3'));
   compare('after a link with an address was refused', withAddress);
   outcome.outputs['forced'] = await outputOf(take('8086:10d3', '--force'));
-  // Addresses are what `--force` takes away; the interrupts of the link's driver and the rest stay.
+  // The address is what `--force` takes away; all else is there again.
   sh(`ifconfig ${link} down`);
   compare('after a link with an address was taken', before);
 }
