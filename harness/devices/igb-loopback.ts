@@ -3,6 +3,7 @@ import type { Container } from '../vfio/container.ts';
 import { enableDevice } from '../vfio/config-space.ts';
 import type { Device } from '../vfio/device.ts';
 import type { Mapping } from '../vfio/region.ts';
+import { TRANSMIT_RING_SIZE, restartQueue } from './nic-transmit.ts';
 import type { DmaDevice } from './test-device.ts';
 
 const STATUS = 0x0008;
@@ -20,14 +21,12 @@ const TRANSMIT = 1 << 1;
 /** The first queues, and their registers. */
 const RECEIVE_QUEUE = 0xc000;
 const TRANSMIT_QUEUE = 0xe000;
-const [LOW, HIGH, LENGTH, SPLIT, HEAD, TAIL, CONTROL] = [0, 0x04, 0x08, 0x0c, 0x10, 0x18, 0x28];
 /** Descriptors with one buffer, of 1 KiB. */
+const RECEIVE_DESCRIPTORS = RECEIVE_QUEUE + 0x0c;
 const ONE_BUFFER = (1 << 25) | 1;
-const QUEUE_ENABLED = 1 << 25;
 
 const DESCRIPTOR = 16;
-/** Of 8 descriptors: the smallest there is. */
-const RING = 8 * DESCRIPTOR;
+const RING = TRANSMIT_RING_SIZE;
 const DATA = (3 << 20) | (1 << 29);
 const LAST = (1 << 24) | (1 << 25) | (1 << 27);
 const DONE = 1;
@@ -68,6 +67,7 @@ export class IgbLoopback implements DmaDevice {
     const link = program.wait(32, this.#register(STATUS), LINK_UP, LINK_UP, TIMEOUT_NS);
     program.store(32, this.#register(RECEIVE_CONTROL), RECEIVE);
     program.store(32, this.#register(TRANSMIT_CONTROL), TRANSMIT);
+    program.store(32, this.#register(RECEIVE_DESCRIPTORS), ONE_BUFFER);
     program.run();
     const result = program.result(link);
     if (result < 0) {
@@ -100,32 +100,16 @@ export class IgbLoopback implements DmaDevice {
     const received = this.#queues + BigInt(RING);
     const frame = partsOf(from, count);
     const program = new Program();
-    program.copy(this.#queues, program.data(transmitRing(frame, count)), RING);
+    program.copy(this.#queues, program.data(frameRing(frame, count)), RING);
     program.copy(received, program.data(receiveRing(to)), RING);
-    this.#restart(program, RECEIVE_QUEUE, IgbLoopback.QUEUES_IOVA + BigInt(RING), 1);
-    this.#restart(program, TRANSMIT_QUEUE, IgbLoopback.QUEUES_IOVA, frame.length);
+    restartQueue(program, this.bar, RECEIVE_QUEUE, IgbLoopback.QUEUES_IOVA + BigInt(RING), 1);
+    restartQueue(program, this.bar, TRANSMIT_QUEUE, IgbLoopback.QUEUES_IOVA, frame.length);
     const last = this.#queues + BigInt((frame.length - 1) * DESCRIPTOR);
     const sent = program.wait(32, last + 12n, DONE, DONE, TIMEOUT_NS);
     program.wait(32, received + 8n, DONE, DONE, RECEIVE_NS);
     program.run();
     const result = program.result(sent);
     if (result < 0) throw new KernelError(result, 'waiting for an igb');
-  }
-
-  /** Gives a queue a ring of which the first `filled` descriptors are for the device. */
-  #restart(program: Program, queue: number, ring: bigint, filled: number): void {
-    const set = (register: number, value: number) =>
-      program.store(32, this.#register(queue + register), value);
-    set(CONTROL, 0);
-    set(LOW, Number(ring & 0xffff_ffffn));
-    set(HIGH, Number(ring >> 32n));
-    set(LENGTH, RING);
-    if (queue === RECEIVE_QUEUE) set(SPLIT, ONE_BUFFER);
-    set(HEAD, 0);
-    set(TAIL, 0);
-    set(CONTROL, QUEUE_ENABLED);
-    program.wait(32, this.#register(queue + CONTROL), QUEUE_ENABLED, QUEUE_ENABLED, TIMEOUT_NS);
-    set(TAIL, filled);
   }
 }
 
@@ -136,7 +120,7 @@ function partsOf(iova: bigint, count: number): { iova: bigint; count: number }[]
   return [{ iova, count: first }, ...(rest > 0 ? partsOf(iova + BigInt(first), rest) : [])];
 }
 
-function transmitRing(parts: readonly { iova: bigint; count: number }[], total: number): Buffer {
+function frameRing(parts: readonly { iova: bigint; count: number }[], total: number): Buffer {
   const ring = Buffer.alloc(RING);
   parts.forEach(({ iova, count }, index) => {
     const at = index * DESCRIPTOR;

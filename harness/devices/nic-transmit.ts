@@ -3,12 +3,13 @@ import type { Mapping } from '../vfio/region.ts';
 
 const TCTL = 0x0400;
 const TCTL_ENABLE = 1 << 1;
-const TXDCTL_ENABLE = 1 << 25;
+const QUEUE_ENABLED = 1 << 25;
 /** Bytes of a descriptor, and descriptors of a ring: the smallest ring there is. */
 const DESCRIPTOR = 16;
 const RING = 8;
 const REPORT_STATUS = 1 << 27;
 const END_OF_PACKET = 1 << 24;
+const TIMEOUT_NS = 20_000_000_000n;
 
 /** Where the first transmit queue has its registers. */
 const QUEUES = { igb: 0xe000, e1000e: 0x3800 };
@@ -34,19 +35,30 @@ export function isTransmitted(ring: Buffer): boolean {
  * the ring there (82576 and 82574 datasheets, transmit descriptor registers).
  */
 export function transmitFrom(kind: keyof typeof QUEUES, bar: Mapping, iova: bigint): void {
-  const queue = QUEUES[kind];
   const program = new Program();
-  const set = (register: number, value: number) =>
-    program.store(32, bar.address + BigInt(register), value);
-  set(TCTL, 0);
-  set(queue + 0x28, 0);
-  set(queue, Number(iova & 0xffff_ffffn));
-  set(queue + 0x04, Number(iova >> 32n));
-  set(queue + 0x08, TRANSMIT_RING_SIZE);
-  set(queue + 0x10, 0);
-  set(queue + 0x18, 0);
-  set(queue + 0x28, TXDCTL_ENABLE);
-  set(TCTL, TCTL_ENABLE);
-  set(queue + 0x18, 1);
+  program.store(32, bar.address + BigInt(TCTL), TCTL_ENABLE);
+  restartQueue(program, bar, QUEUES[kind], iova, 1);
   program.run();
+}
+
+/** Gives a queue a ring at `iova`, of which the first `filled` descriptors are for the device. */
+export function restartQueue(
+  program: Program,
+  bar: Mapping,
+  queue: number,
+  iova: bigint,
+  filled: number,
+): void {
+  const set = (register: number, value: number) =>
+    program.store(32, bar.address + BigInt(queue + register), value);
+  set(0x28, 0);
+  set(0, Number(iova & 0xffff_ffffn));
+  set(0x04, Number(iova >> 32n));
+  set(0x08, TRANSMIT_RING_SIZE);
+  set(0x10, 0);
+  set(0x18, 0);
+  set(0x28, QUEUE_ENABLED);
+  const control = bar.address + BigInt(queue + 0x28);
+  program.wait(32, control, QUEUE_ENABLED, QUEUE_ENABLED, TIMEOUT_NS);
+  set(0x18, filled);
 }
