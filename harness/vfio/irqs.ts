@@ -9,6 +9,7 @@ import {
 import type { Answer } from '../kernel/answer.ts';
 import { fds, type Device } from './device.ts';
 import type { Eventfd } from './eventfd.ts';
+import { ImpossibleAnswer } from './impossible-answer.ts';
 
 /** What SET_IRQS is to do with the interrupts. */
 export type IrqAction = 'mask' | 'unmask' | 'trigger';
@@ -37,7 +38,9 @@ export class Irqs {
 
   /** Enables vectors from `start` on, each signalling its own eventfd; null leaves one without. */
   enable(eventfds: readonly EventfdLike[], start = 0): void {
-    this.tryEventfds(eventfds, start).must();
+    const available = this.tryEventfds(eventfds, start).must();
+    if (available === 0) return;
+    throw new ImpossibleAnswer('VFIO_DEVICE_SET_IRQS', '0 for enabled', String(available));
   }
 
   /** Disables the whole index: count 0. */

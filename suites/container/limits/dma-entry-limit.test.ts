@@ -88,13 +88,16 @@ test(
       { map: { iova: at(0), vaddr: ram.address, size: PAGE }, errno: 'EEXIST' },
       { map: { iova: at(1), vaddr: 0n, size: PAGE }, errno: 'EFAULT' },
       { map: { iova: at(1), vaddr: ram.address, size: 1n }, errno: 'EINVAL' },
-      { map: { iova: 0xfee00000n, vaddr: ram.address, size: PAGE }, errno: null },
     ]) {
-      const answer = container.tryMapDma(map);
-      if (errno) expect(answer).toFailWith(errno);
-      if (!answer.ok) expect(container.dmaAvail()).toBe(avail);
-      else container.unmapDma({ iova: map.iova, size: PAGE });
+      expect(container.tryMapDma(map)).toFailWith(errno);
+      expect(container.dmaAvail()).toBe(avail);
     }
+    // Reserved for interrupts on x86.
+    const doorbell = 0xfee00000n;
+    const answer = container.tryMapDma({ iova: doorbell, vaddr: ram.address, size: PAGE });
+    if (answer.ok) container.unmapDma({ iova: doorbell, size: PAGE });
+    else expect(answer).toFailWith('EINVAL');
+    expect(container.dmaAvail()).toBe(avail);
     expect(container.unmapDma({ iova: at(7), size: PAGE })).toBe(0n);
     expect(container.tryUnmapDma({ iova: at(0), size: 1n })).toFailWith('EINVAL');
     expect(container.dmaAvail()).toBe(avail);
