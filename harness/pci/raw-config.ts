@@ -1,5 +1,6 @@
 import { accessSync, constants } from 'node:fs';
 import { sys } from '../shim/index.ts';
+import { ERRNO } from '../abi/errno.ts';
 import { O_CLOEXEC, O_RDWR } from '../abi/libc.ts';
 import { Answer } from '../kernel/answer.ts';
 import { ByteSpace } from '../kernel/byte-space.ts';
@@ -11,6 +12,7 @@ import type { PciFunction } from './topology.ts';
  */
 export class RawConfig extends ByteSpace {
   readonly #fd: number;
+  readonly #path: string;
   override readonly size: number;
   #open = true;
 
@@ -20,6 +22,7 @@ export class RawConfig extends ByteSpace {
     const path = `${pci.path}/config`;
     accessSync(path, constants.R_OK | constants.W_OK);
     this.#fd = new Answer(`open ${path}`, sys.open(path, O_RDWR | O_CLOEXEC), undefined).must();
+    this.#path = path;
     this.size = pci.config().length;
   }
 
@@ -37,8 +40,14 @@ export class RawConfig extends ByteSpace {
     return buffer;
   }
 
+  /** @throws EPERM if the kernel is locked down. */
   override write(offset: number, bytes: Uint8Array): void {
     const result = sys.pwrite(this.#fd, Buffer.from(bytes), offset);
+    if (result === -ERRNO.EPERM)
+      throw Object.assign(new Error(`EPERM: ${this.#path} may not be written`), {
+        code: 'EPERM',
+        path: this.#path,
+      });
     const put = new Answer(`pwrite of sysfs config at ${offset}`, result, undefined).must();
     if (put !== bytes.length) throw new Error(`sysfs config took ${put} of ${bytes.length} bytes`);
   }

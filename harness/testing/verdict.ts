@@ -1,6 +1,7 @@
 /** What the run of a test says about the kernel. */
 import { inspect } from 'node:util';
 import { processError } from '@vitest/utils/error';
+import { isLockedDown } from '../kernel/lockdown.ts';
 import type { Failure } from '../protocol/test.ts';
 import { KernelError } from '../shim/index.ts';
 import { SkipError } from './requirement.ts';
@@ -44,8 +45,9 @@ export function judge(
 export function lackingRight(error: unknown): string[] | null {
   if (error instanceof SkipError) return error.reasons;
   const { code, path } = (error ?? {}) as NodeJS.ErrnoException;
-  const isDenied = path !== undefined && (code === 'EACCES' || code === 'EPERM');
-  return isDenied && process.getuid?.() !== 0 ? [`it needs root: ${path}`] : null;
+  if (path === undefined || (code !== 'EACCES' && code !== 'EPERM')) return null;
+  if (process.getuid?.() !== 0) return [`it needs root: ${path}`];
+  return isLockedDown() ? [`it needs a kernel that is not locked down: ${path}`] : null;
 }
 
 /** An assertion or a refusal of the kernel's is a verdict about it; anything else is our own trouble. */

@@ -10,7 +10,7 @@ import {
 import { join } from 'node:path';
 import { SetupError } from '../errors.ts';
 import { linkName, readText, tryReadText } from './files.ts';
-import { isLockedDown } from './lockdown.ts';
+import { isLockedDown } from './kernel-options.ts';
 import { captureLinks, describeLinks, putBackLinks, type LinkState } from './link-state.ts';
 
 export const VFIO_PCI = 'vfio-pci';

@@ -2,12 +2,15 @@ import { DEVICE_KINDS } from '../../protocol/device-kinds.ts';
 import { readText } from './files.ts';
 import { isRoot, type Choice } from './choose-devices.ts';
 import { VFIO_PCI } from './device-state.ts';
-import { isLockedDown } from './lockdown.ts';
+import { isLockedDown, lacksInterruptRemapping } from './kernel-options.ts';
 import { describeBound, type MemoryBound } from './memory-cap.ts';
 import type { PciFunction } from './pci-inventory.ts';
 import { PLAN_FOLDER } from './plan-store.ts';
 
 const HUGE_PAGES = '/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages';
+
+const UNSAFE_INTERRUPTS =
+  'Interrupts are not remapped: VFIO_SET_IOMMU fails with EPERM unless vfio_iommu_type1 has allow_unsafe_interrupts=1';
 
 /** What a run is going to do to this machine, for a person to agree to. */
 export function describePlan(
@@ -35,6 +38,7 @@ export function describePlan(
   if (forced.length > 0) lines.push('--force takes away:', ...forced.map((what) => `  ${what}`));
   lines.push(
     `Limits: locked memory ${lockedMemoryLimit()}; ${readText(HUGE_PAGES) || '0'} free huge pages of 2 MiB`,
+    ...(lacksInterruptRemapping(sys) ? [UNSAFE_INTERRUPTS] : []),
     ...(memory ? [`Memory: ${describeBound(memory)}`] : []),
     `If the run is killed or the machine goes down: \`vfio-conformance restore\` (the plan lies in ${PLAN_FOLDER}).`,
   );

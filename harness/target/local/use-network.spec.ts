@@ -22,16 +22,25 @@ vi.mock('node:os', async (load) => ({
 useFakeMachine();
 beforeEach(() => {
   for (const name of Object.keys(addresses)) delete addresses[name];
-  addChild(NIC, 'net', 'eth7');
+  addCard('eth7');
 });
+
+function addCard(name: string): void {
+  file(join(addChild(NIC, 'net', name), 'device/vendor'), '0x8086');
+}
 
 const one = { class: '0200', driver: 'e1000e' } as Parameters<typeof networkUses>[0];
 const uses = (driver = 'e1000e'): Use[] => networkUses({ ...one, driver }, path(NIC), roots);
 
+/** An interface that is no card. */
+function addVirtual(name: string): void {
+  mkdirSync(join(roots.sys, 'class/net', name), { recursive: true });
+}
+
 /** `lower` carries `upper`. */
 function stack(lower: string, upper: string): void {
   const net = join(roots.sys, 'class/net');
-  mkdirSync(join(net, upper), { recursive: true });
+  addVirtual(upper);
   link(`../${upper}`, join(net, lower, `upper_${upper}`));
 }
 
@@ -61,9 +70,31 @@ describe('the link over which the user has logged in', () => {
   });
 
   it('is not one whose address is another', () => {
-    addresses['eth7'] = [{ address: '192.0.2.2' }];
+    stack('eth7', 'br0');
+    addresses['br0'] = [{ address: '192.0.2.1' }];
+    addCard('eth8');
+    addresses['eth8'] = [{ address: '192.0.2.2' }];
     logIn('192.0.2.1');
-    expect(uses()).toEqual([{ what: 'eth7 has the address 192.0.2.2', forcible: true }]);
+    expect(uses()).toContainEqual({ what: 'eth8 has the address 192.0.2.2', forcible: true });
+    expect(uses().filter(({ forcible }) => !forcible)).toEqual([LOGIN]);
+  });
+
+  it('may be any that is used, where the user has logged in through a tunnel', () => {
+    addVirtual('wg0');
+    addresses['wg0'] = [{ address: '198.51.100.1' }];
+    addresses['eth7'] = [{ address: '192.0.2.1' }];
+    addCard('eth8');
+    logIn('198.51.100.1');
+    const what = 'this login comes in over wg0, which may go through eth7';
+    expect(uses().filter(({ forcible }) => !forcible)).toEqual([{ what, forcible: false }]);
+  });
+
+  it('is none where the user comes from the machine itself', () => {
+    addVirtual('lo');
+    addresses['lo'] = [{ address: '127.0.0.1' }];
+    addresses['eth7'] = [{ address: '192.0.2.1' }];
+    logIn('127.0.0.1');
+    expect(uses()).toEqual([{ what: 'eth7 has the address 192.0.2.1', forcible: true }]);
   });
 });
 

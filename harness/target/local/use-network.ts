@@ -22,6 +22,7 @@ const NETWORK_DISKS: [folder: string, name: RegExp][] = [
 ];
 
 const NETWORK = '02';
+const LOOPBACK = 'lo';
 /** What the names of links to the interfaces above begin with. */
 const UPPER = 'upper_';
 /** Drivers that hand a card on to programs and give it no interface. */
@@ -36,13 +37,13 @@ export function networkUses(one: PciFunction, path: string, roots: Roots): Use[]
     return driver === null || WITHOUT_INTERFACE.test(driver)
       ? []
       : [{ what: `its interface may be in another network namespace`, forcible: true }];
-  const login = loginAddress(proc);
+  const login = loginOver(sys, proc);
   const remote = remoteStorage(roots);
   return links.flatMap((link): Use[] => {
     const folder = join(sys, 'class/net', link);
     const addresses = addressesOf(link).filter((address) => !address.startsWith('fe80:'));
     const uses: Use[] = [];
-    if (login !== null && withAllAbove(link, sys).flatMap(addressesOf).includes(login))
+    if (login.links.includes(link))
       uses.push({ what: `this login comes in over ${link}`, forcible: false });
     const forcible = remote === null;
     if (addresses.length > 0)
@@ -53,8 +54,26 @@ export function networkUses(one: PciFunction, path: string, roots: Roots): Use[]
     for (const upper of linksAbove(link, sys))
       if (upper !== master) uses.push({ what: `${link} carries ${upper}`, forcible });
     if (uses.length > 0 && remote !== null) uses.push({ what: remote, forcible: false });
+    if (uses.length > 0 && login.tunnel !== null)
+      uses.push({
+        what: `this login comes in over ${login.tunnel}, which may go through ${link}`,
+        forcible: false,
+      });
     return uses;
   });
+}
+
+/** Over which cards the user has logged in; of a tunnel's packets only the routing knows the card. */
+function loginOver(sys: string, proc: string): { links: string[]; tunnel: string | null } {
+  const login = loginAddress(proc);
+  const all = namesIn(join(sys, 'class/net'));
+  const owner = all.find((link) => login !== null && addressesOf(link).includes(login));
+  if (owner === undefined || owner === LOOPBACK) return { links: [], tunnel: null };
+  const links = all.filter(
+    (link) =>
+      existsSync(join(sys, 'class/net', link, 'device')) && withAllAbove(link, sys).includes(owner),
+  );
+  return { links, tunnel: links.length === 0 ? owner : null };
 }
 
 function addressesOf(link: string): string[] {
