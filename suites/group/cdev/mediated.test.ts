@@ -19,9 +19,12 @@ const ATTACH = 'drivers/vfio/iommufd.c vfio_iommufd_emulated_attach_ioas()';
 const DETACH = 'drivers/vfio/iommufd.c vfio_iommufd_emulated_detach_ioas()';
 const needs = [mediated(MDPY), CDEV];
 
-/** A new mediated device, opened through its own node. */
-function openMediatedCdev(context: TestContext): CdevDevice {
-  const device = CdevDevice.tryOpen(createMediated(context, MDPY)).get()!;
+/** A mediated device, by default a new one, opened through its own node. */
+function openMediatedCdev(
+  context: TestContext,
+  target = createMediated(context, MDPY),
+): CdevDevice {
+  const device = CdevDevice.tryOpen(target).get()!;
   context.defer(() => device.close());
   return device;
 }
@@ -107,7 +110,7 @@ test(
     const ioas = io.allocIoas();
     const target = createMediated(context, MDPY);
     for (let round = 0; round < 2; round++) {
-      const device = CdevDevice.tryOpen(target).get()!;
+      const device = openMediatedCdev(context, target);
       device.bind(io);
       expect(device.tryAttach(ioas)).toSucceed(0);
       const map = { iova: 0x100000n, vaddr: ram.address, size: 4096n };
