@@ -1,6 +1,8 @@
 import { sys } from '../shim/index.ts';
 import {
   VFIO_DEVICE_FEATURE,
+  VFIO_DEVICE_FEATURE_DMA_BUF,
+  VFIO_DEVICE_FEATURE_MASK,
   VFIO_DEVICE_GET_INFO,
   VFIO_DEVICE_GET_IRQ_INFO,
   VFIO_DEVICE_GET_REGION_INFO,
@@ -53,6 +55,9 @@ const SET_MESSAGES = {
   ...VFIO_DEVICE_SET_IRQS,
   returns: 'how many there are, if more were asked for: nothing is enabled then',
 };
+
+/** The one feature whose result is more than 0 for success. */
+export const GET_DMA_BUF = { ...VFIO_DEVICE_FEATURE, returns: 'file descriptor of a dma-buf' };
 
 /** A VFIO device fd. */
 export class Device {
@@ -167,7 +172,8 @@ export class Device {
       flags,
     });
     const buffer = Buffer.concat([header, payload]);
-    const { call, result } = ioctl(this.fd, VFIO_DEVICE_FEATURE, buffer);
+    const isDmaBuf = (flags & VFIO_DEVICE_FEATURE_MASK) === VFIO_DEVICE_FEATURE_DMA_BUF;
+    const { call, result } = ioctl(this.fd, isDmaBuf ? GET_DMA_BUF : VFIO_DEVICE_FEATURE, buffer);
     return new Answer(call, result, buffer.subarray(vfio_device_feature.size));
   }
 }

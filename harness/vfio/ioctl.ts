@@ -17,8 +17,6 @@ const NUMBERS = new Set([
   'VFIO_GET_API_VERSION',
   'VFIO_CHECK_EXTENSION',
   'VFIO_EEH_PE_OP',
-  // A descriptor with VFIO_DEVICE_FEATURE_DMA_BUF.
-  'VFIO_DEVICE_FEATURE',
   'KVM_SIGNAL_MSI',
 ]);
 

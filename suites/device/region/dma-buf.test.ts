@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import {
+  GET_DMA_BUF,
   FD_CLOEXEC,
   F_GETFD,
   F_GETFL,
@@ -243,7 +244,7 @@ test(
           Buffer.from([0, 0x10, 0, 0, 0, 0, 0, 0]),
         ]),
       );
-      return ioctl(device.fd, VFIO_DEVICE_FEATURE, pages.address + BigInt(at));
+      return ioctl(device.fd, GET_DMA_BUF, pages.address + BigInt(at));
     };
     sys.mprotect(pages.address + PAGE, 4096, PROT_NONE);
     expect(ask(2)).toFailWith('EFAULT');
