@@ -1,4 +1,5 @@
 import {
+  INTEL_IOMMU,
   INTEL_PAGE_TABLE,
   VFIO_IOMMU_MAP_DMA,
   expect,
@@ -27,7 +28,7 @@ for (const { kind, size, words, needs } of [
         'drivers/iommu/intel/debugfs.c domain_translation_struct_show()',
       ],
       peer: ['S14'],
-      needs: [INTEL_PAGE_TABLE, ...needs],
+      needs: [INTEL_IOMMU, INTEL_PAGE_TABLE, ...needs],
     },
     ({ container, memory, pci }) => {
       const ram = memory({ size, kind, populate: kind !== 'hugetlb-1g' });
