@@ -79,6 +79,13 @@ describe('the link over which the user has logged in', () => {
     expect(uses().filter(({ forcible }) => !forcible)).toEqual([LOGIN]);
   });
 
+  it('is each that has the link-local address', () => {
+    addCard('eth6');
+    for (const name of ['eth6', 'eth7']) addresses[name] = [{ address: 'fe80::1' }];
+    logIn('fe80::1%eth7');
+    expect(uses()).toContainEqual(LOGIN);
+  });
+
   it('may be any that is used, where the user has logged in through a tunnel', () => {
     addVirtual('wg0');
     addresses['wg0'] = [{ address: '198.51.100.1' }];

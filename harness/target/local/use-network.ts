@@ -67,13 +67,15 @@ export function networkUses(one: PciFunction, path: string, roots: Roots): Use[]
 function loginOver(sys: string, proc: string): { links: string[]; tunnel: string | null } {
   const login = loginAddress(proc);
   const all = namesIn(join(sys, 'class/net'));
-  const owner = all.find((link) => login !== null && addressesOf(link).includes(login));
-  if (owner === undefined || owner === LOOPBACK) return { links: [], tunnel: null };
+  // A link-local address may be that of several.
+  const owners = all.filter((link) => login !== null && addressesOf(link).includes(login));
+  if (owners.length === 0 || owners.includes(LOOPBACK)) return { links: [], tunnel: null };
   const links = all.filter(
     (link) =>
-      existsSync(join(sys, 'class/net', link, 'device')) && withAllAbove(link, sys).includes(owner),
+      existsSync(join(sys, 'class/net', link, 'device')) &&
+      withAllAbove(link, sys).some((one) => owners.includes(one)),
   );
-  return { links, tunnel: links.length === 0 ? owner : null };
+  return { links, tunnel: links.length === 0 ? owners[0]! : null };
 }
 
 function addressesOf(link: string): string[] {
