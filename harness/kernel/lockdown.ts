@@ -1,10 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
+import { LOCKDOWN, tellsOfLockdown } from '../protocol/lockdown.ts';
 
-const LOCKDOWN = '/sys/kernel/security/lockdown';
-
-/** Whether the kernel keeps even root from writing to config space: kernel_lockdown(7). */
+/** Whether the kernel keeps even root from writing to config space. */
 export function isLockedDown(): boolean {
-  return (
-    existsSync(LOCKDOWN) && /\[(integrity|confidentiality)\]/.test(readFileSync(LOCKDOWN, 'utf8'))
-  );
+  const path = `/sys/${LOCKDOWN}`;
+  return existsSync(path) && tellsOfLockdown(readFileSync(path, 'utf8'));
 }

@@ -1,9 +1,10 @@
 import { join } from 'node:path';
+import { LOCKDOWN, tellsOfLockdown } from '../../protocol/lockdown.ts';
 import { namesIn, readText } from './files.ts';
 
-/** Whether the kernel keeps even root from writing to config space: kernel_lockdown(7). */
+/** Whether the kernel keeps even root from writing to config space. */
 export function isLockedDown(sys = '/sys'): boolean {
-  return /\[(integrity|confidentiality)\]/.test(readText(join(sys, 'kernel/security/lockdown')));
+  return tellsOfLockdown(readText(join(sys, LOCKDOWN)));
 }
 
 /**
