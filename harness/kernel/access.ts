@@ -12,3 +12,8 @@ export function isAccessible(path: string, mode: number): boolean {
     return false;
   }
 }
+
+/** As what node:fs throws: a test that meets it is skipped where this user or kernel has not the right. */
+export function denied(code: 'EACCES' | 'EPERM', path: string, what: string): Error {
+  return Object.assign(new Error(`${code}: ${what} '${path}'`), { code, path });
+}

@@ -2,6 +2,7 @@ import { accessSync, constants } from 'node:fs';
 import { sys } from '../shim/index.ts';
 import { ERRNO } from '../abi/errno.ts';
 import { O_CLOEXEC, O_RDWR } from '../abi/libc.ts';
+import { denied } from '../kernel/access.ts';
 import { Answer } from '../kernel/answer.ts';
 import { ByteSpace } from '../kernel/byte-space.ts';
 import type { PciFunction } from './topology.ts';
@@ -43,11 +44,7 @@ export class RawConfig extends ByteSpace {
   /** @throws EPERM if the kernel is locked down. */
   override write(offset: number, bytes: Uint8Array): void {
     const result = sys.pwrite(this.#fd, Buffer.from(bytes), offset);
-    if (result === -ERRNO.EPERM)
-      throw Object.assign(new Error(`EPERM: ${this.#path} may not be written`), {
-        code: 'EPERM',
-        path: this.#path,
-      });
+    if (result === -ERRNO.EPERM) throw denied('EPERM', this.#path, 'the kernel forbids to write');
     const put = new Answer(`pwrite of sysfs config at ${offset}`, result, undefined).must();
     if (put !== bytes.length) throw new Error(`sysfs config took ${put} of ${bytes.length} bytes`);
   }

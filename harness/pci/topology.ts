@@ -1,6 +1,7 @@
 import { existsSync, readdirSync, readFileSync, readlinkSync, realpathSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { PCI_STD_HEADER_SIZEOF } from '../abi/pci-regs.ts';
+import { denied } from '../kernel/access.ts';
 
 const DEVICES = '/sys/bus/pci/devices';
 
@@ -80,10 +81,7 @@ export class PciFunction {
     const path = join(this.path, 'config');
     const bytes = readFileSync(path);
     if (bytes.length > PCI_STD_HEADER_SIZEOF) return bytes;
-    throw Object.assign(new Error(`EACCES: only root may read all of '${path}'`), {
-      code: 'EACCES',
-      path,
-    });
+    throw denied('EACCES', path, 'only root may read all of');
   }
 
   /** Start, end and flags of each line of `resource`: BARs 0–5, then the ROM, then bridge windows. */
