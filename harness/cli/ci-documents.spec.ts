@@ -15,6 +15,7 @@ const FOLDER = join(projectFolder, 'docs/ci');
 const FILES = readdirSync(FOLDER, { recursive: true })
   .map(String)
   .filter((file) => statSync(join(FOLDER, file)).isFile());
+const BISECT = join(FOLDER, 'bisect.sh');
 const read = (file: string) => readFileSync(join(FOLDER, file), 'utf8');
 
 /** The command lines of this program in a document, with a value in the place of each variable. */
@@ -64,46 +65,92 @@ describe('the documents for CI systems', () => {
 
 it('tells LAVA how each test of a KTAP document ended', () => {
   const results = reduceJournal(sampleRun());
-  const bin = mkdtempSync(join(tmpdir(), 'lava-'));
-  try {
-    writeFileSync(join(bin, 'lava-test-case'), '#!/bin/sh\necho "$1 $3"\n', { mode: 0o755 });
-    const said = execFileSync('sh', [join(FOLDER, 'lava/report-ktap.sh')], {
+  const said = withCommands({ 'lava-test-case': 'echo "$1 $3"' }, (env) =>
+    execFileSync('sh', [join(FOLDER, 'lava/report-ktap.sh')], {
       input: renderKtap(results),
-      env: { PATH: [bin, process.env['PATH']].join(delimiter) },
+      env,
       encoding: 'utf8',
-    });
-    const as = { pass: 'pass', xfail: 'pass', skip: 'skip' } as Record<string, string>;
-    expect(said.trim().split('\n').sort()).toEqual(
-      results.tests.map(({ id, status }) => `${id} ${as[status] ?? 'fail'}`).sort(),
-    );
-  } finally {
-    rmSync(bin, { recursive: true });
-  }
+    }),
+  );
+  const as = { pass: 'pass', xfail: 'pass', skip: 'skip' } as Record<string, string>;
+  expect(said.trim().split('\n').sort()).toEqual(
+    results.tests.map(({ id, status }) => `${id} ${as[status] ?? 'fail'}`).sort(),
+  );
 });
 
 it.each([
   ['good', 0, 0],
   ['bad after failures', 1, 1],
   ['bad if the kernel died', 5, 1],
-  ['skipped if the command line is wrong', 2, 125],
-  ['skipped if the harness has failed', 3, 125],
+  ['skipped if the harness has failed, or the kernel does not boot', 3, 125],
   ['skipped if all was skipped', 4, 125],
 ])('calls a commit %s when it bisects', (_what, status, told) => {
-  expect(bisect({ make: 0, 'vfio-conformance': status })).toBe(told);
+  expect(bisect({ run: status })).toBe(told);
 });
 
-it('skips a commit that cannot be built, and stops when it is interrupted', () => {
-  expect(bisect({ make: 2, 'vfio-conformance': 0 })).toBe(125);
-  expect(bisect({ make: 0, 'vfio-conformance': 130 })).toBe(255);
+it('skips a commit that cannot be built', () => expect(bisect({ make: 2 })).toBe(125));
+
+it.each([
+  ['it is interrupted', { run: 130 }, []],
+  ['there is no such test, before it builds anything', { list: 2, make: 2 }, []],
+  ['there is no such option', { run: 2 }, ['--kernal', 'x']],
+  ['the command cannot be executed', { run: 126 }, []],
+  ['the command has gone', { run: 127 }, []],
+])('stops bisecting if %s', (_what, statuses, options) => {
+  expect(bisect(statuses, ...options)).toBe(255);
 });
 
-/** The exit status of bisect.sh where commands end in these ways. */
-function bisect(commands: Record<string, number>): number | null {
-  const bin = mkdtempSync(join(tmpdir(), 'bisect-'));
-  for (const [name, status] of Object.entries(commands))
-    writeFileSync(join(bin, name), `#!/bin/sh\nexit ${status}\n`, { mode: 0o755 });
-  const env = { PATH: [bin, process.env['PATH']].join(delimiter) };
-  const { status } = spawnSync('sh', [join(FOLDER, 'bisect.sh'), 'container.*'], { env });
-  rmSync(bin, { recursive: true });
-  return status;
+it('leaves options of a run to the run', () => {
+  expect(bisect({ list: 2 }, '--machine', 'virtio-iommu')).toBe(0);
+});
+
+/** The exit status of bisect.sh where commands end in these ways, 0 if not given. */
+function bisect(statuses: { make?: number; list?: number; run?: number }, ...options: string[]) {
+  const { make = 0, list = 0, run = 0 } = statuses;
+  const commands = {
+    make: `exit ${make}`,
+    'vfio-conformance': `case $1 in list) exit ${list} ;; run) exit ${run} ;; esac`,
+  };
+  return withCommands(commands, (env) => {
+    const { status } = spawnSync(BISECT, ['container.*', ...options], { env, stdio: 'pipe' });
+    return status;
+  });
+}
+
+it.runIf(commandPath('git'))('finds a commit as the script of `git bisect run`', () => {
+  const tree = mkdtempSync(join(tmpdir(), 'bisect-tree-'));
+  const commands = {
+    make: 'exit 0',
+    'vfio-conformance': '[ $1 = list ] || ! grep -q broken promise',
+  };
+  try {
+    withCommands(commands, (env) => {
+      const who = ['-c', 'user.name=x', '-c', 'user.email=x@example.org'];
+      const git = (...args: string[]) =>
+        execFileSync('git', [...who, ...args], { cwd: tree, env, encoding: 'utf8', stdio: 'pipe' });
+      git('init', '--quiet');
+      for (const [subject, text] of ['kept 1', 'kept 2', 'broken 3', 'broken 4'].entries()) {
+        writeFileSync(join(tree, 'promise'), text);
+        git('add', 'promise');
+        git('commit', '--quiet', '--no-gpg-sign', '-m', `commit ${subject + 1}`);
+      }
+      git('bisect', 'start', 'HEAD', 'HEAD~3');
+      git('bisect', 'run', BISECT, 'container.map-dma.overlap');
+      expect(git('log', '--format=%s', '-1', 'refs/bisect/bad').trim()).toBe('commit 3');
+    });
+  } finally {
+    rmSync(tree, { recursive: true });
+  }
+});
+
+/** What is to be done with commands in PATH that are these shell scripts. */
+function withCommands<T>(scripts: Record<string, string>, use: (env: NodeJS.ProcessEnv) => T): T {
+  const bin = mkdtempSync(join(tmpdir(), 'ci-bin-'));
+  try {
+    for (const [name, script] of Object.entries(scripts))
+      writeFileSync(join(bin, name), `#!/bin/sh\n${script}\n`, { mode: 0o755 });
+    return use({ ...process.env, PATH: [bin, process.env['PATH']].join(delimiter) });
+  } finally {
+    rmSync(bin, { recursive: true });
+  }
 }
