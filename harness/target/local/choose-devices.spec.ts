@@ -137,7 +137,7 @@ describe('a device in use', () => {
     ],
     [
       'a link of a machine that lives from the network',
-      /\/home is mounted over the network/,
+      /\/home \(nfs4\) may come over eth7/,
       false,
       () => {
         link('../br0', join(addChild(NIC, 'net', 'eth7'), 'master'));

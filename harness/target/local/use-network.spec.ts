@@ -37,6 +37,16 @@ function addVirtual(name: string): void {
   mkdirSync(join(roots.sys, 'class/net', name), { recursive: true });
 }
 
+function ownAddress(name: string, address: string): void {
+  addVirtual(name);
+  addresses[name] = [{ address }];
+}
+
+/** What the kernel tells of a link that is up. */
+function carrier(name: string, is: '0' | '1'): void {
+  file(join(roots.sys, 'class/net', name, 'carrier'), is);
+}
+
 /** `lower` carries `upper`. */
 function stack(lower: string, upper: string): void {
   const net = join(roots.sys, 'class/net');
@@ -86,23 +96,59 @@ describe('the link over which the user has logged in', () => {
     expect(uses()).toContainEqual(LOGIN);
   });
 
-  it('may be any that is used, where the user has logged in through a tunnel', () => {
-    addVirtual('wg0');
-    addresses['wg0'] = [{ address: '198.51.100.1' }];
-    addresses['eth7'] = [{ address: '192.0.2.1' }];
-    addCard('eth8');
+  const fixed = (): string[] =>
+    uses()
+      .filter(({ forcible }) => !forcible)
+      .map(({ what }) => what);
+
+  it.each<[string, string, () => void]>([
+    ['a tunnel', 'wg0', () => ownAddress('wg0', '198.51.100.1')],
+    ['a reverse tunnel', 'lo', () => ownAddress('lo', '198.51.100.1')],
+    ['what no link has the address of', '198.51.100.1', () => undefined],
+  ])('may be any that carries something, where it is %s', (_what, over, arrange) => {
+    arrange();
+    for (const name of ['eth6', 'eth8', 'eth9']) addCard(name);
+    addresses['eth6'] = [{ address: '192.0.2.1' }];
+    carrier('eth7', '1');
+    carrier('eth8', '0');
     logIn('198.51.100.1');
-    const what = 'this login comes in over wg0, which may go through eth7';
-    expect(uses().filter(({ forcible }) => !forcible)).toEqual([{ what, forcible: false }]);
+    const perhaps = `this login comes in over ${over}, perhaps by a tunnel through`;
+    expect(fixed()).toEqual([
+      'eth6 has the address 192.0.2.1',
+      `${perhaps} eth6`,
+      'eth7 is up',
+      `${perhaps} eth7`,
+    ]);
   });
 
-  it('is none where the user comes from the machine itself', () => {
-    addVirtual('lo');
-    addresses['lo'] = [{ address: '127.0.0.1' }];
-    addresses['eth7'] = [{ address: '192.0.2.1' }];
-    logIn('127.0.0.1');
-    expect(uses()).toEqual([{ what: 'eth7 has the address 192.0.2.1', forcible: true }]);
+  it('may be in another network namespace, where the user has logged in through a tunnel', () => {
+    rmSync(join(roots.sys, 'class/net/eth7'));
+    ownAddress('wg0', '198.51.100.1');
+    logIn('198.51.100.1');
+    expect(fixed()).toEqual([
+      'its interface may be in another network namespace',
+      'this login comes in over wg0, perhaps by a tunnel through its interface',
+    ]);
   });
+});
+
+it('a link without an address may carry PPP over Ethernet', () => {
+  const pppoe = 'Id       Address              Device\n00000A00 00:00:5e:00:53:01';
+  file(join(roots.proc, 'net/pppoe'), `${pppoe}     eth17`);
+  expect(uses()).toEqual([]);
+  file(join(roots.proc, 'net/pppoe'), `${pppoe}     eth7`);
+  expect(uses()).toEqual([{ what: 'eth7 carries PPP over Ethernet', forcible: true }]);
+});
+
+it('a link that is up is in use without an address where storage may be remote', () => {
+  file(join(roots.sys, 'block/etherd!e0.0/dev'), '');
+  carrier('eth7', '0');
+  expect(uses()).toEqual([]);
+  carrier('eth7', '1');
+  expect(uses()).toEqual([
+    { what: 'eth7 is up', forcible: false },
+    { what: 'a disk of another machine may come over eth7', forcible: false },
+  ]);
 });
 
 describe('a link with an address', () => {
