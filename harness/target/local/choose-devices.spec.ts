@@ -1,5 +1,5 @@
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
 import {
   addChild,
@@ -16,6 +16,14 @@ import {
 import { chooseDevices } from './choose-devices.ts';
 
 useFakeMachine();
+
+/** A node of the device, in a process. */
+function openNode(subsystem: string, name: string): void {
+  const child = addChild(NIC, subsystem, basename(name));
+  file(join(child, 'uevent'), `DEVNAME=${name}`);
+  link(`../../class/${subsystem}`, join(child, 'subsystem'));
+  open(`/dev/${name}`);
+}
 
 const choose = (bdf = NIC, force = false) => chooseDevices([bdf], force, roots);
 
@@ -159,10 +167,46 @@ describe('a device in use', () => {
       'a process with one of its nodes',
       /\/dev\/snd\/pcm is open in process 4711 \(qemu-system-x86\)/,
       true,
+      () => openNode('sound', 'snd/pcm'),
+    ],
+    [
+      'a machine with a USB device of the host, perhaps a disk,',
+      /bus\/usb\/001\/004 is open in process 4711 \(qemu-system-x86\); there may be a disk behind it/,
+      false,
+      () => openNode('usb', 'bus/usb/001/004'),
+    ],
+    [
+      'what feeds a watchdog',
+      /\/dev\/watchdog0 is open in process 4711.*; the machine could be reset/,
+      false,
+      () => openNode('watchdog', 'watchdog0'),
+    ],
+    [
+      'a desktop on its screen',
+      /\/dev\/dri\/card0 is open in process 4711.*; a graphical login may rest on it/,
+      false,
+      () => openNode('drm', 'dri/card0'),
+    ],
+    [
+      'a desktop on another screen with its keyboard',
+      /\/dev\/input\/event3 is open in process 4711.*; a graphical login may rest on it/,
+      false,
       () => {
-        file(join(addChild(NIC, 'sound', 'pcm'), 'uevent'), 'MAJOR=116\nDEVNAME=snd/pcm');
-        open('/dev/snd/pcm');
+        openNode('input', 'input/event3');
+        link('/dev/dri/card1', join(roots.proc, '4711/fd/13'));
       },
+    ],
+    [
+      'what watches its keyboard for a power key',
+      /\/dev\/input\/event3 is open in process 4711/,
+      true,
+      () => openNode('input', 'input/event3'),
+    ],
+    [
+      'a program that computes',
+      /\/dev\/dri\/renderD128 is open in process 4711/,
+      true,
+      () => openNode('drm', 'dri/renderD128'),
     ],
     [
       'a process with its VFIO group',

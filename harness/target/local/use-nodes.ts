@@ -9,10 +9,14 @@ import type { Roots, Use } from './use.ts';
 const MASS_STORAGE = '01';
 /** Subsystems whose nodes lead to a disk or a tape, behind a controller of whichever class. */
 const STORAGE = /^(block|bsg|mtd|nvme|nvme-generic|scsi_changer|scsi_generic|scsi_tape)$/;
+/** Nodes that only those have open who draw on the screen; programs that compute have others. */
+const DISPLAY = /^\/dev\/(dri\/card|fb)\d+$/;
+const INPUT = /^\/dev\/input\//;
+const WATCHDOG = /^\/dev\/watchdog\d*$/;
 
 interface Node {
   path: string;
-  isStorage: boolean;
+  subsystem: string;
 }
 
 /** Process ids by the node in /dev that they have open. */
@@ -36,19 +40,33 @@ export function nodeUses(one: PciFunction, path: string, open: OpenNodes, roots:
   const nodes = [path, ...multipathSubsystems(path, roots.sys)].flatMap((one) =>
     nodesBelow(realPath(one)),
   );
-  if (one.iommuGroup !== null) nodes.push({ path: groupNode(one.iommuGroup), isStorage: false });
+  if (one.iommuGroup !== null) nodes.push({ path: groupNode(one.iommuGroup), subsystem: 'vfio' });
   const login = loginProcesses(roots.proc);
-  return nodes.flatMap(({ path: node, isStorage }) => {
-    const pids = open.get(node) ?? [];
+  const desktops = [...open].filter(([node]) => DISPLAY.test(node)).flatMap(([, pids]) => pids);
+  return nodes.flatMap((node) => {
+    const pids = open.get(node.path) ?? [];
     if (pids.length === 0) return [];
     const names = pids.map((pid) => `${pid} (${readText(join(roots.proc, pid, 'comm'))})`);
-    const isLogin = pids.some((pid) => login.includes(pid));
-    // Nobody takes a device from VFIO while a process has it: the kernel would wait.
-    const isFixed =
-      isLogin || isStorage || one.class.startsWith(MASS_STORAGE) || node.startsWith('/dev/vfio/');
-    const what = `${node} is open in process ${names.join(', ')}`;
-    return [{ what: isLogin ? `${what}, which this login rests on` : what, forcible: !isFixed }];
+    const what = `${node.path} is open in process ${names.join(', ')}`;
+    const isDesktop = pids.some((pid) => desktops.includes(pid));
+    const stake = pids.some((pid) => login.includes(pid))
+      ? 'this login rests on it'
+      : stakeIn(node, one, isDesktop);
+    return [
+      stake === null ? { what, forcible: true } : { what: `${what}; ${stake}`, forcible: false },
+    ];
   });
+}
+
+/** What would be at stake if an open node went away, in words, or null if nothing is. */
+function stakeIn({ path, subsystem }: Node, one: PciFunction, isDesktop: boolean): string | null {
+  if (path.startsWith('/dev/vfio/')) return 'the kernel would wait until it is closed';
+  if (STORAGE.test(subsystem) || one.class.startsWith(MASS_STORAGE)) return 'data could be lost';
+  if (subsystem === 'usb') return 'there may be a disk behind it';
+  if (WATCHDOG.test(path)) return 'the machine could be reset';
+  if (DISPLAY.test(path) || (INPUT.test(path) && isDesktop))
+    return 'a graphical login may rest on it';
+  return null;
 }
 
 /** The node of an IOMMU group. */
@@ -71,8 +89,8 @@ function nodesBelow(folder: string): Node[] {
     const path = join(folder, name);
     if (name === 'uevent') {
       const node = /^DEVNAME=(.*)$/m.exec(readText(path))?.[1];
-      const isStorage = STORAGE.test(linkName(join(folder, 'subsystem')) ?? '');
-      return node === undefined ? [] : [{ path: `/dev/${node}`, isStorage }];
+      const subsystem = linkName(join(folder, 'subsystem')) ?? '';
+      return node === undefined ? [] : [{ path: `/dev/${node}`, subsystem }];
     }
     return isFolder(path) ? nodesBelow(path) : [];
   });
