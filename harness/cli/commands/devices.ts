@@ -12,6 +12,8 @@ import { listTests } from '../test-list.ts';
 export interface DeviceRow extends PciFunction {
   /** What uses it and all that would be taken with it now, in words. */
   uses: string[];
+  /** Whether `--force` takes all of these uses away. */
+  forcible: boolean;
   /** Why it cannot be tested as the machine is, whoever uses it; null if it can. */
   obstacle: string | null;
   /** What would help; null if it can be tested. */
@@ -52,12 +54,13 @@ async function readRows(): Promise<DeviceRow[]> {
   return functions.map((one) => {
     const taken = takenWith([one], functions);
     const obstacle = untestable(one, taken);
-    const used = new Set([one, ...taken.members, ...taken.removed]);
+    const used = [...new Set([one, ...taken.members, ...taken.removed])].flatMap(({ bdf }) =>
+      (uses.get(bdf) ?? []).map((use) => ({ bdf, ...use })),
+    );
     return {
       ...one,
-      uses: [...used].flatMap(({ bdf }) =>
-        (uses.get(bdf) ?? []).map(({ what }) => (bdf === one.bdf ? what : `${bdf}: ${what}`)),
-      ),
+      uses: used.map(({ bdf, what }) => (bdf === one.bdf ? what : `${bdf}: ${what}`)),
+      forcible: used.every(({ forcible }) => forcible),
       obstacle: obstacle?.what ?? null,
       next: obstacle?.next ?? null,
       suites: obstacle === null ? suitesFor(one, tests) : {},
@@ -111,6 +114,8 @@ function details(row: DeviceRow): string[] {
   if (row.obstacle !== null) return [...lines, `cannot be tested: ${row.obstacle}`];
   const suites = Object.entries(row.suites).map(([name, count]) => `${name} ${count}`);
   lines.push(`tests: ${suites.join(', ')}`);
-  if (row.uses.length === 0) lines.push(`vfio-conformance run --device ${row.bdf}`);
+  const command = `vfio-conformance run --device ${row.bdf}`;
+  if (row.uses.length === 0) lines.push(command);
+  else if (row.forcible) lines.push(`takes it from what uses it: ${command} --force`);
   return lines;
 }
