@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { parse as parseYaml } from 'yaml';
-import { renderKtap } from '../../reports/ktap.ts';
-import { reduceJournal } from '../../reports/reduce.ts';
+import { reduceJournal, Reducer } from '../../reports/reduce.ts';
 import { sampleRun } from '../../reports/samples.ts';
+import { LiveDisplay } from '../../reports/terminal/display.ts';
 import { projectFolder } from '../../setup/paths.mjs';
 import { commandPath } from '../../setup/shell.mjs';
 import { checkCommandLine } from './command-line.ts';
@@ -63,19 +63,60 @@ describe('the documents for CI systems', () => {
   });
 });
 
-it('tells LAVA how each test of a KTAP document ended', () => {
-  const results = reduceJournal(sampleRun());
-  const said = withCommands({ 'lava-test-case': 'echo "$1 $3"' }, (env) =>
-    execFileSync('sh', [join(FOLDER, 'lava/report-ktap.sh')], {
-      input: renderKtap(results),
-      env,
-      encoding: 'utf8',
-    }),
-  );
+describe('what LAVA is told', () => {
+  const { tests } = reduceJournal(sampleRun());
   const as = { pass: 'pass', xfail: 'pass', skip: 'skip' } as Record<string, string>;
-  expect(said.trim().split('\n').sort()).toEqual(
-    results.tests.map(({ id, status }) => `${id} ${as[status] ?? 'fail'}`).sort(),
-  );
+  // A test that an expectation file keeps from running leaves no line.
+  const cases = tests
+    .filter(({ id }) => !id.includes('.avoided'))
+    .map(({ id, status }) => `CASE ${id} ${as[status] ?? 'fail'}`)
+    .sort();
+
+  it.each([
+    ['that all is as expected', 0, ['CASE vfio-run pass']],
+    ['of failures', 1, ['CASE vfio-run fail']],
+    [
+      'of a run that could not be done',
+      3,
+      ['CASE vfio-run fail', 'RAISE the run ended with exit code 3'],
+    ],
+  ])('is each test and its end, and %s', (_what, status, end) => {
+    const told = reported(output(), status);
+    expect(told.slice(0, cases.length).sort()).toEqual(cases);
+    expect(told.slice(cases.length)).toEqual(end);
+  });
+
+  it.each([
+    ['the set-up has failed', 3, 'RAISE the run ended with exit code 3'],
+    ['no test has a line', 0, 'RAISE no test has a result'],
+  ])('is an error if %s', (_what, status, end) => {
+    expect(reported('-- preparing\n', status)).toEqual(['CASE vfio-run fail', end]);
+  });
+
+  /** What a run without a terminal prints. */
+  function output(): string {
+    let text = '';
+    const display = new LiveDisplay({ write: (more) => (text += more) });
+    const reducer = new Reducer();
+    for (const line of sampleRun()) display.show(line, reducer.apply(line));
+    display.close();
+    return text;
+  }
+
+  /** What reaches LAVA of a run that prints this and ends in this way. */
+  function reported(text: string, status: number): string[] {
+    const commands = {
+      'vfio-conformance': `cat; exit ${status}`,
+      'lava-test-case': 'echo "CASE $1 $3"',
+      'lava-test-raise': 'echo "RAISE $*"; exit 1',
+    };
+    return withCommands(commands, (env) => {
+      const script = join(FOLDER, 'lava/report.sh');
+      const args = [script, 'vfio-conformance', 'run'];
+      const { stdout } = spawnSync('sh', args, { input: text, env, encoding: 'utf8' });
+      return stdout.split('\n').filter((line) => /^(CASE|RAISE) /.test(line));
+    });
+  }
 });
 
 it.each([
