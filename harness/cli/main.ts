@@ -1,13 +1,10 @@
 import { commandLine } from './command-line.ts';
 import { EXIT } from '../../reports/exit-code.ts';
+import { outliveReaders } from './lost-readers.ts';
 import { isActionable, UsageError } from '../target/errors.ts';
 
 /** `vfio-conformance`: executes a command line; exit codes as in reports/exit-code.ts. */
-// `list | head`: nobody reads any more, which is no defect.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => {
-  if (error.code === 'EPIPE') process.exit();
-  throw error;
-});
+outliveReaders(process.stdout, process.stderr);
 
 try {
   await commandLine(process.argv.slice(2));
