@@ -39,7 +39,7 @@ describe('nothing is touched after', () => {
     await expect(asked(({ input }) => input.end())).rejects.toThrow(/nothing was touched/);
   });
 
-  it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)('%s', async (signal) => {
+  it.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const)('%s', async (signal) => {
     await expect(asked(() => process.emit(signal, signal))).rejects.toThrow(/nothing was touched/);
     expect(process.listenerCount('SIGHUP')).toBe(0);
   });

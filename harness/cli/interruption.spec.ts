@@ -19,6 +19,14 @@ it('the first signal asks for an end, the second one ends', () => {
   release();
 });
 
+it.each(['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const)('%s asks for an end', (name) => {
+  const { signal, release } = interruption(() => undefined);
+  process.emit(name, name);
+  expect(signal.reason).toBe(name);
+  release();
+  expect(process.listenerCount(name)).toBe(0);
+});
+
 it('what comes from the terminal, and from npm again, is one signal', () => {
   const { release } = interruption(() => undefined);
   process.emit('SIGINT', 'SIGINT');

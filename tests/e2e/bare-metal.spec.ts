@@ -56,7 +56,7 @@ describe('a run among others', () => {
     'gives the devices back and keeps its results when a signal ends it',
     async () => {
       const { problems, outputs } = await playOnMachine('signals', resultsFolder(), limit(0));
-      for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
+      for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) {
         expect(outputs[name]).toContain(`${name}: ending the run`);
         expect(outputs[name]).toContain('exit code 130');
       }

@@ -13,7 +13,7 @@ const DIRECTORY = '/tmp/run';
 /** Each signal that ends a run, when it has devices and a first result. */
 export async function signals(): Promise<void> {
   const before = snapshot();
-  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT'] as const) {
     const running = startRun(DIRECTORY);
     await until(() => planExists() && journal().includes('"test-end"'), running);
     running.child.kill(name);
