@@ -82,9 +82,11 @@ export function aerInjectRecord(
  * first error on what the hardware of that port reports: such tests come last (harness/runner/select.ts).
  */
 function loadAerInject(context: Pick<TestContext, 'defer'>): void {
+  const wasThere = isUnloadable('aer_inject');
   if (!isBuiltIn()) loadModule('aer_inject');
   context.defer(() => {
     if (isUnloadable('aer_inject')) unloadModule('aer_inject');
+    if (wasThere) loadModule('aer_inject');
   });
   if (!eventually(() => sys.close(openNode()) === 0)) throw new Error(`no ${AER_INJECT_NODE}`);
 }

@@ -86,6 +86,20 @@ describe('a run among others', () => {
   );
 });
 
+describe('restoring', () => {
+  it(
+    'leaves a device alone that its owner has given to another driver since',
+    async () => {
+      const { problems, outputs } = await playOnMachine('new-owners', resultsFolder(), limit(0));
+      expect(outputs['restore']).toMatch(/is left as it is: pci-stub has it since/);
+      expect(outputs['restore']).toContain('exit code 3');
+      expect(outputs['driver']).toBe('pci-stub');
+      expect(problems).toEqual([]);
+    },
+    limit(0),
+  );
+});
+
 describe.runIf(KILLS > 0)('--memory', () => {
   it(
     'holds the run to it where a cgroup can, and says so where none can',

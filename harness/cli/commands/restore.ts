@@ -2,8 +2,8 @@ import type { CommandModule } from 'yargs';
 import { EXIT } from '../../../reports/exit-code.ts';
 import { UsageError } from '../../target/errors.ts';
 import { isRoot } from '../../target/local/choose-devices.ts';
-import { leftoverPlans, restoreLeftovers } from '../../target/local/leftovers.ts';
-import { isOwned, storedPlans, type Plan } from '../../target/local/plan-store.ts';
+import { damage, leftoverPlans, restoreLeftovers } from '../../target/local/leftovers.ts';
+import { damagedPlans, isOwned, storedPlans, type Plan } from '../../target/local/plan-store.ts';
 
 export const restore: CommandModule = {
   command: 'restore',
@@ -19,6 +19,10 @@ export const restore: CommandModule = {
       .map((stored) => stored.plan)
       .filter(isOwned))
       say(plan, `it goes on as process ${plan.pid} and gives them back at its end`);
+    for (const file of damagedPlans()) {
+      process.stdout.write(`${damage(file)}\n`);
+      process.exitCode = EXIT.setup;
+    }
     for (const { plan, outcome, problems } of await restoreLeftovers()) {
       say(plan, outcome);
       for (const problem of problems) process.stdout.write(`  ${problem}\n`);

@@ -1,7 +1,4 @@
 import { existsSync, writeFileSync } from 'node:fs';
-import { execFileSync } from 'node:child_process';
-import { join } from 'node:path';
-import { commandPath } from '../../../setup/shell.mjs';
 import { SetupError } from '../errors.ts';
 import {
   bindToVfio,
@@ -9,22 +6,22 @@ import {
   devicePath,
   differences,
   driverOf,
+  loadDriver,
+  newOwner,
   putBack,
   VFIO_PCI,
   type DeviceState,
 } from './device-state.ts';
 import { removeCgroup } from './memory-cap.ts';
+import { unloadModules } from './test-modules.ts';
 import { isFromEarlierBoot, removePlan, type Plan, type StoredPlan } from './plan-store.ts';
 import { readOpenNodes, vfioNodes } from './use-nodes.ts';
 import { waitWhile } from './waiting.ts';
 
 /** Loads vfio-pci if it is neither loaded nor built in. @throws SetupError without it */
 export function loadVfioPci(sys = '/sys'): void {
-  if (existsSync(join(sys, 'bus/pci/drivers', VFIO_PCI))) return;
   try {
-    execFileSync(commandPath('modprobe') ?? 'modprobe', [VFIO_PCI], {
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
+    loadDriver(VFIO_PCI, sys);
   } catch (error) {
     throw new SetupError(
       `the kernel has no ${VFIO_PCI}: ${(error as Error).message}`,
@@ -42,42 +39,74 @@ export function bindAll(plan: Plan): void {
   }
 }
 
+/** How putting back went, in words. */
+interface Restored {
+  /** What has still to be put back. */
+  problems: string[];
+  /** What is not for us to put back any more. */
+  left: string[];
+}
+
 /**
  * Puts back all that a plan names and removes the plan; a plan that cannot be put back stays, but not
- * for a device that is gone: the kernel has forgotten it, and knows nothing but its own of a new one. Both
- * the end of a run and `vfio-conformance restore` come here, as often as they like.
- * @returns what could not be put back, in words
+ * for a device that is gone, which the kernel has forgotten, nor for one that its owner has given to somebody
+ * else since. Both the end of a run and `vfio-conformance restore` come here, as often as they like.
+ * @returns what was not put back, in words
  */
 export function restorePlan({ file, plan }: StoredPlan): string[] {
   // Drivers, overrides and attributes are the kernel's memory: a boot has put them back.
-  const isOver = isFromEarlierBoot(plan);
-  const problems = isOver ? [] : restoreNow(plan);
+  const { problems, left } = isFromEarlierBoot(plan)
+    ? { problems: [], left: [] }
+    : restoreNow(plan);
   if (problems.length === 0) removePlan(file);
-  const gone = isOver ? [] : plan.devices.filter(({ bdf }) => !existsSync(devicePath(bdf)));
-  return [...problems, ...gone.map(({ bdf }) => `${bdf} is gone`)];
+  return [...problems, ...left];
 }
 
-function restoreNow({ devices, virtualFunctions = [], cgroup }: Plan): string[] {
+function restoreNow({ devices, virtualFunctions = [], cgroup, unload = [] }: Plan): Restored {
   // Virtual functions are there again when their physical one has its driver.
-  const problems = [...devices, ...virtualFunctions].flatMap(restoreDevice);
+  const each = [...devices, ...virtualFunctions].map(restoreDevice);
   // It is empty as soon as nobody has the devices.
   const stays = cgroup === undefined ? null : removeCgroup(cgroup);
-  return stays === null ? problems : [...problems, stays];
+  return {
+    problems: [
+      ...each.flatMap(({ problems }) => problems),
+      ...unloadModules(unload),
+      ...(stays === null ? [] : [stays]),
+    ],
+    left: each.flatMap(({ left }) => left),
+  };
 }
 
-function restoreDevice(wanted: DeviceState): string[] {
+function restoreDevice(wanted: DeviceState): Restored {
   const { bdf } = wanted;
-  const say = (text: string): string => `${bdf}: ${text}`;
+  const stays = (...texts: string[]): Restored => ({
+    problems: texts.map((text) => `${bdf}: ${text}`),
+    left: [],
+  });
   try {
     if (!existsSync(devicePath(bdf))) writeFileSync('/sys/bus/pci/rescan', '1');
-    if (!existsSync(devicePath(bdf))) return [];
+    if (!existsSync(devicePath(bdf))) return { problems: [], left: [`${bdf} is gone`] };
+    const owner = newOwner(wanted, captureState(bdf));
+    if (owner !== null) return { problems: [], left: [`${bdf} is left as it is: ${owner}`] };
     const user = waitUntilFree(bdf);
-    if (user !== null) return [say(`still open in process ${user}`)];
-    putBack(wanted);
-    return differences(wanted, captureState(bdf)).map(say);
+    if (user !== null) return stays(`still open in process ${user}`);
+    return stays(...putBack(wanted), ...differences(wanted, captureState(bdf)));
   } catch (error) {
-    return [say((error as Error).message)];
+    return stays((error as Error).message);
   }
+}
+
+/**
+ * Puts devices that stay taken back into the states that they had at first, for a session after one that
+ * did not come to its end.
+ * @returns what could not be put back, in words
+ */
+export function settle(states: readonly DeviceState[]): string[] {
+  return states.flatMap((wanted) => {
+    const user = waitUntilFree(wanted.bdf);
+    const problems = user === null ? putBack(wanted) : [`still open in process ${user}`];
+    return problems.map((text) => `${wanted.bdf}: ${text}`);
+  });
 }
 
 /** Unbinding a device that is open would wait in the kernel for as long as it is. */

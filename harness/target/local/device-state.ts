@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   existsSync,
@@ -8,6 +9,7 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
+import { commandPath } from '../../../setup/shell.mjs';
 import { SetupError } from '../errors.ts';
 import { linkName, readText, tryReadText } from './files.ts';
 import { isLockedDown } from './kernel-options.ts';
@@ -17,6 +19,11 @@ export const VFIO_PCI = 'vfio-pci';
 const PCI = '/sys/bus/pci';
 /** What the kernel shows where no override is set. */
 const NO_OVERRIDE = '(null)';
+/** PCI_VENDOR_ID and PCI_DEVICE_ID in config space. */
+const VENDOR_ID = 0;
+const DEVICE_ID = 2;
+/** What is read of a device that does not answer; a virtual function never does (SR-IOV 1.1, 3.4.1). */
+const UNREADABLE_ID = 'ffff:ffff';
 /** PCI_COMMAND in config space. */
 const COMMAND = 4;
 const COMMAND_SIZE = 2;
@@ -98,21 +105,63 @@ export function bindToVfio(bdf: string): void {
 }
 
 /**
- * Puts a function back into a former state. What is as it was is not touched: doing it twice, or
- * after having been stopped half-way, does no harm.
- * @throws Error of the first step that the kernel refuses
+ * What tells that a function is no more in the hands of the run that has taken it: its owner has given it
+ * to another driver, or switched virtual functions on, or another device has its place.
+ * @returns in words; null if it is still for the run to put back
  */
-export function putBack(wanted: DeviceState): void {
+export function newOwner(wanted: DeviceState, found: DeviceState): string | null {
+  const [was, is] = [wanted, found].map(idOf);
+  if (is !== was && is !== UNREADABLE_ID) return `${is} is at this address now, it was ${was}`;
+  const { driver, numVfs } = found;
+  if (driver !== null && driver !== VFIO_PCI && driver !== wanted.driver)
+    return `${driver} has it since`;
+  // To switch them off would take them from whoever has them: a run never leaves another number than 0.
+  if (numVfs > 0 && numVfs !== wanted.numVfs) return `it has ${numVfs} virtual functions since`;
+  return null;
+}
+
+/** Vendor and device, from config space. */
+function idOf({ config }: DeviceState): string {
+  const bytes = Buffer.from(config, 'hex');
+  const word = (at: number): string => bytes.readUInt16LE(at).toString(16).padStart(4, '0');
+  return `${word(VENDOR_ID)}:${word(DEVICE_ID)}`;
+}
+
+/**
+ * Puts a function back into a former state. What is as it was is not touched: doing it twice, or
+ * after having been stopped half-way, does no harm. A step that the kernel refuses keeps none of the others
+ * from being taken.
+ * @returns what the kernel refused, in words
+ */
+export function putBack(wanted: DeviceState): string[] {
   const { bdf } = wanted;
   const path = devicePath(bdf);
-  if (driverOf(bdf) !== wanted.driver) rebind(bdf, wanted.driver);
-  if (captureState(bdf).driverOverride !== wanted.driverOverride)
-    write(path, 'driver_override', wanted.driverOverride ?? '');
-  if (captureState(bdf).numVfs !== wanted.numVfs) putBackVfs(path, wanted.numVfs);
-  for (const [name, text] of Object.entries(wanted.attributes))
-    if (readText(join(path, name)) !== text) putBackAttribute(path, name, text);
-  if (wanted.driver === null && !isLockedDown()) putBackCommand(path, wanted);
-  putBackLinks(path, wanted.links);
+  return eachStep([
+    () => driverOf(bdf) !== wanted.driver && rebind(bdf, wanted.driver),
+    () =>
+      captureState(bdf).driverOverride !== wanted.driverOverride &&
+      write(path, 'driver_override', wanted.driverOverride ?? ''),
+    () => captureState(bdf).numVfs !== wanted.numVfs && putBackVfs(path, wanted.numVfs),
+    ...Object.entries(wanted.attributes).map(
+      ([name, text]) =>
+        () =>
+          readText(join(path, name)) !== text && putBackAttribute(path, name, text),
+    ),
+    () => wanted.driver === null && !isLockedDown() && putBackCommand(path, wanted),
+    () => putBackLinks(path, wanted.links),
+  ]);
+}
+
+/** Takes each step, whatever becomes of the others. @returns the messages of those that threw */
+export function eachStep(steps: readonly (() => unknown)[]): string[] {
+  return steps.flatMap((step) => {
+    try {
+      step();
+      return [];
+    } catch (error) {
+      return [(error as Error).message];
+    }
+  });
 }
 
 /** The driver that has a function, or null. */
@@ -136,6 +185,7 @@ function rebind(bdf: string, driver: string | null): void {
   if (driverOf(bdf) !== null) write(path, 'driver/unbind', bdf);
   if (driver === null) return;
   write(path, 'driver_override', driver);
+  loadDriver(driver);
   writeFileSync(join(PCI, 'drivers_probe'), bdf);
   // drivers_probe reports success even if no driver took the device.
   if (driverOf(bdf) !== driver)
@@ -143,6 +193,17 @@ function rebind(bdf: string, driver: string | null): void {
       `${driver} did not take ${bdf}`,
       '`dmesg` may say why; `vfio-conformance restore` tries again to put everything back',
     );
+}
+
+/**
+ * Loads a PCI driver that is neither loaded nor built in, if there is a module of its name.
+ * @throws Error with modprobe's words if there is none
+ */
+export function loadDriver(driver: string, sys = '/sys'): void {
+  if (existsSync(join(sys, 'bus/pci/drivers', driver))) return;
+  execFileSync(commandPath('modprobe') ?? 'modprobe', [driver], {
+    stdio: ['ignore', 'ignore', 'pipe'],
+  });
 }
 
 /** Drivers set the command register up for themselves; without one it is as the firmware left it. */

@@ -22,6 +22,11 @@ export interface Leftover {
   stays: boolean;
 }
 
+/** Tells of a file that should hold a plan and does not. */
+export function damage(file: string): string {
+  return `${file} holds no plan that can be read: put its devices back by hand, then remove it`;
+}
+
 /** Plans of runs that are no more: they were killed, or the machine went down under them. */
 export function leftoverPlans(folder?: string): Plan[] {
   return storedPlans(folder)
@@ -31,28 +36,38 @@ export function leftoverPlans(folder?: string): Plan[] {
 
 /**
  * Puts back what runs that are no more have left. Root only.
- * @param locked IOMMU groups that this process has locked already
+ * @param locked IOMMU groups that this process has locked already; then plans of other groups are left alone
  */
 export async function restoreLeftovers(
   folder?: string,
-  locked: readonly number[] = [],
+  locked?: readonly number[],
 ): Promise<Leftover[]> {
   removeDrafts(folder);
   const found: Leftover[] = [];
   for (const stored of storedPlans(folder).filter(({ plan }) => !isOwned(plan)))
-    found.push(...(await restoreLeftover(stored, locked)));
+    if (
+      !locked ||
+      isFromEarlierBoot(stored.plan) ||
+      groupsOf(stored.plan).some((group) => locked.includes(group))
+    )
+      found.push(...(await restoreLeftover(stored, locked)));
   return found;
 }
 
+function groupsOf({ devices, virtualFunctions = [] }: Plan): number[] {
+  return [...devices, ...virtualFunctions].flatMap(({ iommuGroup }) => iommuGroup ?? []);
+}
+
 /** Nobody else may put the same back, or take what was put back, meanwhile. */
-async function restoreLeftover(stored: StoredPlan, locked: readonly number[]): Promise<Leftover[]> {
+async function restoreLeftover(
+  stored: StoredPlan,
+  locked: readonly number[] = [],
+): Promise<Leftover[]> {
   const { file, plan } = stored;
   if (isFromEarlierBoot(plan))
     return [done(stored, 'the machine has been booted since: nothing was left to put back')];
-  const { devices, virtualFunctions = [] } = plan;
-  const groups = [...devices, ...virtualFunctions].flatMap(({ iommuGroup }) => iommuGroup ?? []);
   try {
-    const locks = await lockGroups(groups.filter((group) => !locked.includes(group)));
+    const locks = await lockGroups(groupsOf(plan).filter((group) => !locked.includes(group)));
     try {
       // Whoever had the groups until now has put it back.
       return existsSync(file) ? [done(stored, 'put back')] : [];

@@ -66,6 +66,7 @@ export async function prepareLocal(options: LocalOptions): Promise<Target> {
     memoryBytes: memory?.perTest,
     blackBox,
   };
+  let isUnsettled = false;
   return {
     name: 'local',
     timeoutScale: 1,
@@ -77,6 +78,8 @@ export async function prepareLocal(options: LocalOptions): Promise<Target> {
       [BOOT_ID]: readText('/proc/sys/kernel/random/boot_id'),
     }),
     start(work, handlers) {
+      if (isUnsettled)
+        taken.settle().forEach((text) => handlers.onProgress(`not put back: ${text}`));
       createBlackBox(blackBox.path);
       const worker = [process.execPath, '--enable-source-maps', workerBundle, '--channel', 'fd:3'];
       const [command, ...args] = cgroup === undefined ? worker : insideCgroup(cgroup, worker);
@@ -88,7 +91,10 @@ export async function prepareLocal(options: LocalOptions): Promise<Target> {
       );
       const log = join(options.resultsDir, 'console.log');
       const session = new LocalSession(child, handlers, { log, blackBox: blackBox.path, cgroup });
-      void session.ended.then((end) => removeNeedlessBlackBox(blackBox.path, end));
+      void session.ended.then((end) => {
+        isUnsettled = end.kind !== 'clean';
+        removeNeedlessBlackBox(blackBox.path, end);
+      });
       session.send(
         encodeLine({
           type: 'assignment',

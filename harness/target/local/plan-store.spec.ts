@@ -1,12 +1,22 @@
-import { spawn } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { buildSync } from 'esbuild';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { projectFolder } from '../../../setup/paths.mjs';
 import { lockGroups } from './group-lock.ts';
 import { leftoverPlans, restoreLeftovers } from './leftovers.ts';
-import { makePlan, storedPlans, storePlan } from './plan-store.ts';
+import { damagedPlans, makePlan, storedPlans, storePlan } from './plan-store.ts';
 
 let folder: string;
 beforeEach(() => {
@@ -57,6 +67,37 @@ describe('plans', () => {
     ]);
     expect(storedPlans(folder)).toHaveLength(1);
     locks.release();
+  });
+
+  it('of other groups than those that are locked are left alone', async () => {
+    storePlan({ ...makePlan([UNKNOWN_DEVICE]), ...(await deadRun()) }, folder);
+    expect(await restoreLeftovers(folder, [UNKNOWN_DEVICE.iommuGroup + 1])).toEqual([]);
+    expect(await restoreLeftovers(folder, [UNKNOWN_DEVICE.iommuGroup])).toMatchObject([
+      { problems: ['ffff:00:00.0 is gone'], stays: false },
+    ]);
+  });
+
+  it('that cannot be read are named, and hide none of the others', () => {
+    storePlan(makePlan([]), folder);
+    const torn = join(folder, '01234567-1-1.json');
+    writeFileSync(torn, '{"schema": 1, "devi');
+    expect(storedPlans(folder)).toHaveLength(1);
+    expect(damagedPlans(folder)).toEqual([torn]);
+  });
+
+  it('are not half there where there is room for half of them', () => {
+    const outfile = join(folder, '../../store.mjs');
+    const contents = `
+      import { makePlan, storePlan } from './harness/target/local/plan-store.ts';
+      const plan = makePlan([{ attributes: { long: 'x'.repeat(20_000) } }]);
+      try { storePlan(plan, process.argv[2]); } catch (error) { console.log(error.message); }`;
+    buildSync({
+      stdin: { contents, resolveDir: projectFolder },
+      ...{ bundle: true, platform: 'node', format: 'esm', outfile },
+    });
+    const args = ['--fsize=8192', process.execPath, outfile, folder];
+    expect(execFileSync('prlimit', args, { encoding: 'utf8' })).toMatch(/nothing was touched/);
+    expect(readdirSync(folder)).toEqual([]);
   });
 
   it('may go while somebody looks', () => {

@@ -6,13 +6,14 @@ import {
   openSync,
   renameSync,
   rmSync,
-  writeSync,
+  writeFileSync,
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { startTime } from '../../../setup/lock.mjs';
 import { SetupError } from '../errors.ts';
 import type { DeviceState } from './device-state.ts';
 import { namesIn, readText, tryReadText } from './files.ts';
+import { absentModules } from './test-modules.ts';
 
 /** What a run takes and how it was before: all that is needed to put it back. */
 export interface Plan {
@@ -30,6 +31,8 @@ export interface Plan {
   virtualFunctions?: DeviceState[];
   /** Folder of the cgroup that bounds the worker's memory. */
   cgroup?: string;
+  /** Modules that tests may load, and that were not there. */
+  unload?: string[];
 }
 
 /** A plan as it lies on the disk. */
@@ -59,6 +62,7 @@ export function makePlan(
     devices,
     virtualFunctions,
     cgroup,
+    unload: absentModules(),
   };
 }
 
@@ -74,7 +78,8 @@ export function storePlan(plan: Plan, folder = PLAN_FOLDER): string {
     makeDurableFolder(folder);
     const fd = openSync(draft, 'w');
     try {
-      writeSync(fd, JSON.stringify(plan, null, 2) + '\n');
+      // Goes on after a short write, which a disk that is nearly full answers without an error.
+      writeFileSync(fd, JSON.stringify(plan, null, 2) + '\n');
       fsyncSync(fd);
     } finally {
       closeSync(fd);
@@ -105,16 +110,33 @@ export function removeDrafts(folder = PLAN_FOLDER): void {
   }
 }
 
-/** All plans on the disk, those of runs that still go on included. */
+/** All plans on the disk, those of runs that still go on included, but for {@link damagedPlans}. */
 export function storedPlans(folder = PLAN_FOLDER): StoredPlan[] {
+  return planFiles(folder).flatMap(({ file, plan }) => (plan === null ? [] : [{ file, plan }]));
+}
+
+/** Files that hold no plan: somebody has changed them, or the disk has lost what was written. */
+export function damagedPlans(folder = PLAN_FOLDER): string[] {
+  return planFiles(folder).flatMap(({ file, plan }) => (plan === null ? [file] : []));
+}
+
+function planFiles(folder: string): { file: string; plan: Plan | null }[] {
   return namesIn(folder)
     .filter((name) => name.endsWith('.json'))
     .flatMap((name) => {
       const file = join(folder, name);
       const text = tryReadText(file);
       // Its run has ended, or was put back, since the folder was read.
-      return text === null ? [] : [{ file, plan: JSON.parse(text) as Plan }];
+      return text === null ? [] : [{ file, plan: parsePlan(text) }];
     });
+}
+
+function parsePlan(text: string): Plan | null {
+  try {
+    return JSON.parse(text) as Plan;
+  } catch {
+    return null;
+  }
 }
 
 /** Whether the run that made the plan still goes on. */

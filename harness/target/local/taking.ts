@@ -1,13 +1,14 @@
+import { writeSync } from 'node:fs';
 import { SetupError } from '../errors.ts';
-import { bindAll, loadVfioPci, restorePlan } from './binding.ts';
+import { notPutBack } from '../not-put-back.ts';
+import { bindAll, loadVfioPci, restorePlan, settle } from './binding.ts';
 import { checkPrivileges, chooseDevices, isRoot, type Choice } from './choose-devices.ts';
 import { captureState } from './device-state.ts';
 import { lockGroups } from './group-lock.ts';
-import { restoreLeftovers } from './leftovers.ts';
+import { damage, restoreLeftovers } from './leftovers.ts';
 import { makeCgroup, type MemoryBound } from './memory-cap.ts';
-import type { PciFunction } from './pci-inventory.ts';
 import { describePlan } from './plan-text.ts';
-import { makePlan, storePlan } from './plan-store.ts';
+import { damagedPlans, makePlan, storePlan } from './plan-store.ts';
 
 /** What the user decides about the devices of this machine. */
 export interface TakeOptions {
@@ -27,6 +28,11 @@ export interface TakeOptions {
 export interface TakenDevices {
   bdfs: string[];
   /**
+   * Puts back what tests change of devices that stay taken, for a session after one that was cut off.
+   * @returns what could not be put back, in words
+   */
+  settle(): string[];
+  /**
    * Puts everything back; safe to call twice. Called by itself when the process exits.
    * @returns what could not be put back, in words
    */
@@ -39,19 +45,38 @@ export interface TakenDevices {
  */
 export async function takeDevices(options: TakeOptions): Promise<TakenDevices> {
   const chosen = (): Choice => chooseDevices(options.devices, options.force);
-  const { members, removed } = chosen();
-  const groups = [...members, ...removed].flatMap(({ iommuGroup }) => iommuGroup ?? []);
-  const locks = await lockGroups(groups);
+  const groups = groupsOf(chosen());
+  const locks = [await lockGroups(groups)];
+  const release = (): void => locks.forEach((held) => held.release());
   try {
-    if (isRoot()) await healLeftovers(members, groups, options.note);
+    if (isRoot()) await healLeftovers(groups, options.note);
     const choice = chosen();
+    // Virtual functions have come back with what was put back.
+    locks.push(await lockGroups(groupsOf(choice).filter((group) => !groups.includes(group))));
     checkPrivileges(choice);
+    const shown = planOf(choice);
     await options.agree(describePlan(choice, options.memory));
-    return bind(chosen(), options.memory, locks.release);
+    const agreed = chosen();
+    if (planOf(agreed) !== shown)
+      throw new SetupError(
+        'the devices or what uses them have changed while the plan was shown',
+        'start the run again: it shows how they are now',
+      );
+    return bind(agreed, options.memory, release);
   } catch (error) {
-    locks.release();
+    release();
     throw error;
   }
+}
+
+/** IOMMU groups of all that a run takes or removes. */
+function groupsOf({ members, removed }: Choice): number[] {
+  return [...members, ...removed].flatMap(({ iommuGroup }) => iommuGroup ?? []);
+}
+
+/** What somebody agrees to. */
+function planOf({ named, members, removed, forced }: Choice): string {
+  return JSON.stringify([named, members, removed, forced]);
 }
 
 /** From the plan on the disk to the devices in vfio-pci's hands, in one go: no signal comes between. */
@@ -62,7 +87,7 @@ function bind(
 ): TakenDevices {
   if (!isRoot()) {
     // They are with vfio-pci already, and this user can change nothing that would have to be put back.
-    return { bdfs: named.map(({ bdf }) => bdf), giveBack: () => (release(), []) };
+    return { bdfs: named.map(({ bdf }) => bdf), settle: () => [], giveBack: () => (release(), []) };
   }
   loadVfioPci();
   const cgroup = memory?.cgroup;
@@ -74,32 +99,43 @@ function bind(
   let problems: string[] | undefined;
   const giveBack = (): string[] => {
     if (problems) return problems;
-    process.off('exit', giveBack);
+    process.off('exit', atExit);
     problems = restorePlan(stored);
     release();
     return problems;
   };
-  process.on('exit', giveBack);
+  const atExit = (): void => tellLastly(giveBack());
+  process.on('exit', atExit);
   try {
     if (cgroup) makeCgroup(cgroup);
     bindAll(plan);
+    const taken = members.map(({ bdf }) => captureState(bdf));
+    return { bdfs: named.map(({ bdf }) => bdf), settle: () => settle(taken), giveBack };
   } catch (error) {
-    giveBack();
+    tellLastly(giveBack());
     throw error;
   }
-  return { bdfs: named.map(({ bdf }) => bdf), giveBack };
 }
 
-/** What a run that was killed has left would fail this one, if it is of the same devices. */
+/** At the end of a process, when only what is written synchronously is still written. */
+function tellLastly(problems: readonly string[]): void {
+  if (problems.length === 0) return;
+  try {
+    writeSync(process.stderr.fd, `vfio-conformance: ${notPutBack(problems)}\n`);
+  } catch {
+    // The terminal is closed: `vfio-conformance restore` tells it anew.
+  }
+}
+
+/** What a run that was killed has left of these groups would fail this one. */
 async function healLeftovers(
-  members: readonly PciFunction[],
   locked: readonly number[],
   note: (text: string) => void,
 ): Promise<void> {
+  for (const file of damagedPlans()) note(damage(file));
   for (const { plan, outcome, problems, stays } of await restoreLeftovers(undefined, locked)) {
     note(`what a run of ${plan.madeAt} has left: ${[outcome, ...problems].join('; ')}`);
-    const concerns = plan.devices.some(({ bdf }) => members.some((one) => one.bdf === bdf));
-    if (stays && concerns)
+    if (stays)
       throw new SetupError(
         `an earlier run has left what cannot be put back: ${problems.join('; ')}`,
         'mend that and run `vfio-conformance restore`',

@@ -1,6 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { getPriority } from 'node:os';
-import { readText } from '../../../harness/target/local/files.ts';
+import { linkName, readText } from '../../../harness/target/local/files.ts';
 import { byId, linkOf, sh, snapshot } from './machine.ts';
 import { compare, outcome, outputOf, startRun } from './playing.ts';
 import { planExists, startProgram, until } from './program.ts';
@@ -51,6 +51,31 @@ export async function neighbours(): Promise<void> {
   // The address is what `--force` takes away; all else is there again.
   sh(`ifconfig ${link} down`);
   compare('after a link with an address was taken', before);
+}
+
+/** A device that its owner gives to another driver after its run was killed: it is the owner's. */
+export async function newOwners(): Promise<void> {
+  const before = snapshot();
+  const device = byId('1b36:0010');
+  const running = startRun(DIRECTORY);
+  await until(() => journal().includes('"test-begin"'), running);
+  running.child.kill('SIGKILL');
+  await running.finished;
+  give(device, 'pci-stub');
+  outcome.outputs['restore'] = await outputOf(startProgram('restore'));
+  outcome.outputs['driver'] = linkName(`/sys/bus/pci/devices/${device}/driver`) ?? 'none';
+  if (planExists()) outcome.problems.push('the plan is still there');
+  give(device, 'nvme');
+  compare('but for what its owner has done', before, (name) => !name.startsWith(device));
+}
+
+/** As `driverctl` does it. */
+function give(bdf: string, driver: string): void {
+  const path = `/sys/bus/pci/devices/${bdf}`;
+  sh(`modprobe ${driver}`);
+  if (linkName(`${path}/driver`) !== null) writeFileSync(`${path}/driver/unbind`, bdf);
+  writeFileSync(`${path}/driver_override`, driver);
+  writeFileSync('/sys/bus/pci/drivers_probe', bdf);
 }
 
 function take(id: string, ...more: string[]) {
