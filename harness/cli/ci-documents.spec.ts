@@ -1,5 +1,13 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
@@ -52,9 +60,17 @@ describe('the documents for CI systems', () => {
   });
 
   it('have a unit that begins a run of its own for each kernel, and leaves no device taken', () => {
-    const unit = read('vfio-conformance.service');
-    expect(unit).toMatch(/--results runs\/%v;/);
-    expect(unit).toMatch(/^ExecStopPost=.*vfio-conformance restore$/m);
+    expect(UNIT).toMatch(/^Environment=.*\bBOOTS=\d+$/m);
+    expect(UNIT).toMatch(/--results runs\/%v;/);
+    expect(UNIT).toMatch(/^ExecStopPost=.*vfio-conformance restore$/m);
+  });
+
+  it('have a unit that gives up a kernel that takes the machine down at every boot', () => {
+    expect(runsAfterBoots('dies')).toEqual({ runs: BOOTS, last: 'report runs/7.3' });
+  });
+
+  it('have a unit that counts no boot that it has survived', () => {
+    expect(runsAfterBoots('survives')).toMatchObject({ runs: BOOTS + 2, last: 'restore' });
   });
 
   it.runIf(commandPath('systemd-analyze'))('have a unit that systemd takes', () => {
@@ -62,6 +78,33 @@ describe('the documents for CI systems', () => {
     execFileSync('systemd-analyze', ['verify', unit], { stdio: 'pipe' });
   });
 });
+
+const UNIT = read('vfio-conformance.service');
+/** In the place of the unit's own number. */
+const BOOTS = 3;
+
+/** What the unit has called if the machine dies while it runs, or does not, more often than it bears. */
+function runsAfterBoots(machine: 'dies' | 'survives'): { runs: number; last: string | undefined } {
+  const commands = (name: string) =>
+    [...UNIT.matchAll(new RegExp(`^${name}=-?(.*)$`, 'gm'))].map(([, line = '']) =>
+      line.replaceAll('%v', '7.3'),
+    );
+  const start = [...commands('ExecStartPre'), ...commands('ExecStart')].join(' || exit\n');
+  const stop = machine === 'dies' ? '' : commands('ExecStopPost').join('\n');
+  const state = mkdtempSync(join(tmpdir(), 'ci-state-'));
+  mkdirSync(join(state, 'runs'));
+  try {
+    return withCommands({ 'vfio-conformance': 'echo "$@" >>said' }, (env) => {
+      const options = { cwd: state, env: { ...env, BOOTS: String(BOOTS) } };
+      for (let boot = 0; boot < BOOTS + 2; boot++)
+        for (const script of [start, stop]) spawnSync('sh', ['-c', script], options);
+      const said = readFileSync(join(state, 'said'), 'utf8').trimEnd().split('\n');
+      return { runs: said.filter((line) => line.startsWith('run ')).length, last: said.at(-1) };
+    });
+  } finally {
+    rmSync(state, { recursive: true });
+  }
+}
 
 describe('what LAVA is told', () => {
   const { tests } = reduceJournal(sampleRun());
