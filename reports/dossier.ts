@@ -1,18 +1,11 @@
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Environment } from '../harness/protocol/events.ts';
 import type { Failure, Status } from '../harness/protocol/test.ts';
 import { UsageError } from '../harness/target/errors.ts';
 import { explain } from './explain.ts';
 import { failureTitle } from './failure-title.ts';
+import { replaceFile } from './replace-file.ts';
 import type { RunResults, TestResult } from './results.ts';
 import { printable } from './text.ts';
 
@@ -134,8 +127,7 @@ function writeDossier(folder: string, test: TestResult, results: RunResults): vo
       rmSync(path, { force: true });
       continue;
     }
-    writeFileSync(`${path}.new`, content);
-    renameSync(`${path}.new`, path);
+    replaceFile(path, content);
   }
 }
 

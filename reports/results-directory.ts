@@ -8,7 +8,6 @@ import {
   renameSync,
   rmSync,
   symlinkSync,
-  writeFileSync,
 } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { UsageError } from '../harness/target/errors.ts';
@@ -18,6 +17,7 @@ import { renderJunit } from './junit.ts';
 import { renderKernelLog } from './kernel-log.ts';
 import { renderKtap } from './ktap.ts';
 import { reduceJournal } from './reduce.ts';
+import { replaceFile, writingReports } from './replace-file.ts';
 import type { RunResults } from './results.ts';
 import { renderTap } from './tap.ts';
 
@@ -107,7 +107,10 @@ export function pointLatest(directory: string): void {
   }
 }
 
-/** Makes all reports of a directory but the HTML page from its journal, as often as one likes. */
+/**
+ * Makes all reports of a directory but the HTML page from its journal, as often as one likes.
+ * @throws SetupError if there is no room
+ */
 export async function writeReports(directory: string): Promise<RunResults> {
   const results = reduceJournal(readJournal(join(directory, JOURNAL_FILE)));
   const tap = renderTap(results);
@@ -115,7 +118,7 @@ export async function writeReports(directory: string): Promise<RunResults> {
   write(directory, 'results.tap', tap);
   write(directory, 'results.ktap', renderKtap(results));
   write(directory, 'kernel.log', renderKernelLog(results));
-  writeDossiers(directory, results);
+  writingReports(directory, () => writeDossiers(directory, results));
   write(directory, 'junit.xml', await renderJunit(results, tap));
   return results;
 }
@@ -144,12 +147,5 @@ export function readKtap(directory: string): string {
 }
 
 function write(directory: string, name: keyof typeof RESULT_FILES, content: string): void {
-  replaceFile(join(directory, name), content);
-}
-
-/** Never half a file: a reader sees the old report or the new one. */
-export function replaceFile(path: string, content: string): void {
-  const fresh = join(dirname(path), `.${basename(path)}.new`);
-  writeFileSync(fresh, content);
-  renameSync(fresh, path);
+  writingReports(directory, () => replaceFile(join(directory, name), content));
 }

@@ -1,5 +1,6 @@
 import { existsSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { writingReports } from '../../reports/replace-file.ts';
 import { HTML_FILE } from '../../reports/results-directory.ts';
 import { writeHtml, type PageContents } from '../../reports/html/write.ts';
 import { readReportBench } from '../../reports/html/benches.ts';
@@ -19,9 +20,10 @@ export async function writePage(
   writeHtml(path, { ...contents, goal: await coverageGoal(), threshold });
 }
 
-/** Writes the page of a run into its results directory. */
+/** Writes the page of a run into its results directory. @throws SetupError if there is no room */
 export async function writeOwnPage(run: FoundRun): Promise<void> {
-  await writePage(join(run.directory, HTML_FILE), { runs: [run] });
+  const contents = { runs: [run], goal: await coverageGoal(), threshold: THRESHOLD_OPTION.default };
+  writingReports(run.directory, () => writeHtml(join(run.directory, HTML_FILE), contents));
 }
 
 /**

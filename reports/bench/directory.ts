@@ -1,8 +1,9 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { UsageError } from '../../harness/target/errors.ts';
 import { BENCH_FILE, BENCH_SCHEMA, type BenchResults } from '../bench-results.ts';
 import { JOURNAL_FILE, readJournal } from '../journal.ts';
+import { replaceFile } from '../replace-file.ts';
 import { reduceBenchJournal } from './reduce.ts';
 import { renderBench } from './text.ts';
 
@@ -12,8 +13,8 @@ export const BENCH_TEXT = 'bench.txt';
 /** Makes the files of a directory from its journal. */
 export function writeBenchReports(directory: string): void {
   const results = reduceBenchJournal(readJournal(join(directory, JOURNAL_FILE)));
-  write(join(directory, BENCH_FILE), JSON.stringify(results, null, 1) + '\n');
-  write(join(directory, BENCH_TEXT), renderBench(results));
+  replaceFile(join(directory, BENCH_FILE), JSON.stringify(results, null, 1) + '\n');
+  replaceFile(join(directory, BENCH_TEXT), renderBench(results));
 }
 
 /** The table for people, made anew. */
@@ -42,11 +43,4 @@ export function readBench(directory: string): BenchResults {
     );
   }
   return results;
-}
-
-/** Never half a file: a reader sees the old one or the new one. */
-function write(path: string, content: string): void {
-  const fresh = `${path}.new`;
-  writeFileSync(fresh, content);
-  renameSync(fresh, path);
 }

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { reportPage } from '../../setup/paths.mjs';
 import { compareBenches } from '../bench/compare.ts';
 import { coverageOf, type CoverageGoal } from '../coverage.ts';
-import { replaceFile } from '../results-directory.ts';
+import { replaceFile } from '../replace-file.ts';
 import type { FoundRun } from '../results.ts';
 import type { ReportBench, ReportData } from './data.ts';
 import { renderHtml } from './render.ts';

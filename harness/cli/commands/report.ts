@@ -11,6 +11,7 @@ import { renderSummary } from '../../../reports/terminal/summary.ts';
 import { UsageError } from '../../target/errors.ts';
 import { exitCode } from '../../../reports/exit-code.ts';
 import { writeOwnPage, writePage } from '../html-page.ts';
+import { writeFunctions } from '../write-functions.ts';
 
 interface ReportArguments {
   directories: string[];
@@ -86,6 +87,7 @@ export const report: CommandModule<object, ReportArguments> = {
     }
     readResults(directory);
     const results = await writeReports(directory);
+    writeFunctions(directory);
     await writeOwnPage({ directory, results });
     process.stdout.write(
       ktap ? renderKtap(results) : renderSummary(results, directory, colorsFor(process.stdout)),
