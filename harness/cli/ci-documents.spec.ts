@@ -59,6 +59,55 @@ describe('the documents for CI systems', () => {
     }
   });
 
+  it('have a GitLab job whose folders the merge request shows, and a limit of its own', () => {
+    interface Job {
+      timeout?: string;
+      script?: string[];
+      artifacts?: { paths: string[] };
+    }
+    const jobs = Object.values(parseYaml(read('gitlab-ci.yml')) as Record<string, Job>);
+    for (const { timeout, artifacts } of jobs.filter(({ script }) => script)) {
+      expect(timeout).toMatch(/^\d+[hm]$/);
+      for (const path of artifacts?.paths ?? []) expect(path).toMatch(/\/$/);
+    }
+  });
+
+  it('have a pipeline of Jenkins that reports what is there if a cell never ran', () => {
+    const [cells, end] = read('Jenkinsfile').split('\n  post {\n') as [string, string];
+    expect(cells).toMatch(/junit .*allowEmptyResults: true/);
+    expect(end).not.toMatch(/junit/);
+    expect(end.match(/^.*unstash.*$/m)?.[0]).toMatch(/catchError\(.*\) \{ unstash/);
+    expect(end.indexOf('archiveArtifacts')).toBeLessThan(end.indexOf('vfio-conformance merge'));
+  });
+
+  it('have a job on bare metal that keeps what a job has left in which the machine died', () => {
+    const { jobs } = parseYaml(read('github-bare-metal.yml')) as {
+      jobs: {
+        conformance: { concurrency: { queue: string }; steps: { id?: string; run?: string }[] };
+      };
+    };
+    const job = jobs.conformance;
+    const state = mkdtempSync(join(tmpdir(), 'ci-state-'));
+    expect(job.concurrency.queue).toBe('max');
+    const step = job.steps.find(({ id }) => id === 'left')?.run ?? '';
+    mkdirSync(join(state, 'run'));
+    try {
+      const said = withCommands({ 'vfio-conformance': 'echo "$@"; [ $1 != report ]' }, (env) => {
+        const run = () => {
+          const own = { ...env, RESULTS_OF_CI: state, GITHUB_OUTPUT: join(state, 'output') };
+          return execFileSync('sh', ['-ec', step], { env: own, encoding: 'utf8' });
+        };
+        const nothing = run();
+        writeFileSync(join(state, 'run/journal.ndjson'), '');
+        return nothing + run();
+      });
+      expect(said).toBe(`report ${state}/run\n`);
+      expect(readFileSync(join(state, 'output'), 'utf8')).toBe(`results=${state}/run\n`);
+    } finally {
+      rmSync(state, { recursive: true });
+    }
+  });
+
   it('have a unit that begins a run of its own for each kernel, and leaves no device taken', () => {
     expect(UNIT).toMatch(/^Environment=.*\bBOOTS=\d+$/m);
     expect(UNIT).toMatch(/--results runs\/%v;/);
