@@ -54,7 +54,7 @@ export async function fetchDebianKernel(name, progress, { update = false } = {})
       const apt = aptForSuite(name);
       progress(`looking up the kernel of Debian ${name}`);
       await apt.update({ force: update });
-      const packages = await kernelPackages(apt, `linux-image-${debianArchitecture()}`);
+      const packages = await kernelPackages(apt, 'linux-image-amd64');
       if (packages.length === 0)
         throw new SetupError(
           `the archive has no kernel for ${name}`,
@@ -174,9 +174,4 @@ async function kernelPackages(apt, meta) {
   }
   seen.delete(meta);
   return [...seen];
-}
-
-/** @returns {string} Debian's name for the machine's architecture */
-function debianArchitecture() {
-  return { x64: 'amd64', ppc64: 'ppc64el' }[/** @type {'x64'} */ (process.arch)] ?? process.arch;
 }

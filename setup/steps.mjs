@@ -1,6 +1,7 @@
 import { build } from './build.mjs';
 import { DEFAULT_KERNEL, fetchDebianKernel } from './debian-kernels.mjs';
 import { installPackages } from './debian-packages.mjs';
+import { SetupError } from './failure.mjs';
 import { fetchKernelHeaders } from './kernel-headers.mjs';
 import { buildNative, hasPrebuiltShim } from './native-build.mjs';
 import { installNpmPackages } from './npm-packages.mjs';
@@ -23,8 +24,21 @@ export async function setUpLocal() {
   await Promise.all([setUpBundles(), buildNative(progress)]);
 }
 
+/**
+ * A guest is a machine with this one's programs: Node.js and the shim come to it from here.
+ * @throws SetupError where that cannot be, before anything is fetched for it
+ */
+function checkGuestsCanRun() {
+  if (process.arch === 'x64') return;
+  throw new SetupError(
+    `the virtual machines are x86-64 ones, and this machine is ${process.arch}`,
+    'name a device of this machine with --device (`vfio-conformance devices` lists them), or use an x86-64 machine',
+  );
+}
+
 /** QEMU too: enough to run the suites in a guest; the kernel is fetched by who boots it. */
 export async function setUpVm() {
+  checkGuestsCanRun();
   await installPackages([...shimNeeds(), 'vm'], progress);
   await Promise.all([setUpBundles(), buildNative(progress)]);
 }
@@ -43,6 +57,7 @@ export async function setUpAll({ update = false } = {}) {
 
 /** What the project's own tests need besides: a browser for the HTML report. */
 export async function setUpTests() {
+  checkGuestsCanRun();
   await installPackages(['build', 'vm', 'browser'], progress);
   await setUpAll();
 }

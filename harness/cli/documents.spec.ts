@@ -16,7 +16,8 @@ const FILES = [
 function examples(text: string): string[] {
   return [...text.matchAll(/^```sh\n(.*?)^```/gms)]
     .flatMap(([, block = '']) => block.split('\n'))
-    .map((line) => line.replace(/ +# .*/, '').replace(/^npm start -- /, 'vfio-conformance run '))
+    .map((line) => line.replace(/ +# .*/, '').replace(/ > \S+$/, ''))
+    .map((line) => line.replace(/^npm start (--silent )?-- /, 'vfio-conformance run '))
     .filter((line) => /^(npx )?vfio-conformance /.test(line));
 }
 
