@@ -20,6 +20,11 @@ function directoryOf(...events: JournalEvent[]): string {
 }
 
 const RUN = directoryOf(sampleBegin([]));
+const ELSEWHERE = directoryOf({
+  ...sampleBegin([]),
+  command: ['vfio-conformance', 'run', '--device', '0000:ff:1f.7', '--yes'],
+  target: { target: 'local', host: 'lab', devices: '0000:ff:1f.7 8086:10d3' },
+});
 const NO_RUN = directoryOf({ type: 'bye' });
 
 const complaint = async (...args: string[]): Promise<string> => {
@@ -46,6 +51,11 @@ describe('command line', () => {
     ['a balance without shards', ['run', '--balance', '/'], /balance -> shard/],
     ['a resumed run with options', ['run', 'x', '--resume', '/', '--bail', '1'], /no ids, --bail/],
     ['a resumed run that is none', ['run', '--resume', '/'], /not a results directory/],
+    [
+      'a run of another machine',
+      ['run', '--resume', ELSEWHERE],
+      /begun on another[^]*host then: lab/,
+    ],
     ['merging what is no run', ['merge', '/proc/self/fdinfo', '--results', '/'], /neither/],
     ['a matrix of an unknown machine', ['matrix', '--machine', 'amd'], /did you mean amd-iommu/],
     ['a matrix of devices here', ['matrix', '--device', 'x'], /no option --device/],
