@@ -91,6 +91,8 @@ describe('running again', () => {
       kernel: 'bookworm',
       append: ['a=1 b'],
       'qemu-arg': ['-d', "it's"],
+      force: true,
+      memory: '8G',
       'timeout-scale': 2,
       'max-deaths': 3,
       ktap: true,
@@ -101,6 +103,8 @@ describe('running again', () => {
       "'--append=a=1 b'",
       '--qemu-arg=-d',
       "'--qemu-arg=it'\\''s'",
+      '--force',
+      '--memory=8G',
       '--timeout-scale=2',
     ]);
     expect(runCommand({ ...args, ids: ['group'] }).slice(0, 5)).toEqual([

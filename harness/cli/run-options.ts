@@ -232,7 +232,9 @@ export function checkRunArguments(args: RunArguments): void {
 
 /** The options that matter when tests of a run are to be run again in the same way, for the shell. */
 export function rerunOptions(args: RunArguments): string[] {
-  return optionWords(args, [...VM_ONLY, 'device', 'allow', 'timeout-scale']).map(shellWord);
+  return optionWords(args, [...VM_ONLY, 'device', 'force', 'allow', 'memory', 'timeout-scale']).map(
+    shellWord,
+  );
 }
 
 /** The command line of `run` that these arguments make, program name first. */
