@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { aptForInstall, debianArchive, osRelease } from './apt.mjs';
+import { isStaticProgram } from './elf.mjs';
 import { SetupError } from './failure.mjs';
 import { withLock } from './lock.mjs';
 import { cacheFolder } from './paths.mjs';
@@ -90,7 +91,7 @@ function hasRecentQemu() {
 /** The initramfs has no libraries. */
 function hasStaticBusybox() {
   const path = commandPath('busybox');
-  return path !== undefined && !readFileSync(path).includes('/ld-linux');
+  return path !== undefined && isStaticProgram(path);
 }
 
 /**
