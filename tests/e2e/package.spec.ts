@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { existsSync, mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -46,6 +46,32 @@ it('knows the same tests as the repository', async () => {
   const { output } = await start(args).finished;
   expect(JSON.parse(stdout)).toEqual(JSON.parse(output.slice(output.indexOf('[\n'))));
 });
+
+it('needs no compiler: the shim that it brings along is loaded', async () => {
+  const built = join(folder, 'native/build');
+  rmSync(built, { recursive: true, force: true });
+  const bin = withoutCommands(['gcc', 'cc', 'make']);
+  const own = resultsFolder();
+  const args = ['run', 'container.api-version', '--quiet', '--results', own];
+  await execute(program, args, { cwd: prefix, env: { ...process.env, PATH: bin } });
+  expect(existsSync(built)).toBe(false);
+  const statuses = readResults(own).tests.map(({ status }) => status);
+  expect(statuses).toContain('pass');
+  expect(statuses).not.toContain('error');
+});
+
+/** A folder with all commands of PATH but these. */
+function withoutCommands(names: string[]): string {
+  const bin = join(prefix, 'commands');
+  mkdirSync(bin);
+  const taken = new Set(names);
+  for (const from of (process.env['PATH'] ?? '').split(':').filter((one) => existsSync(one)))
+    for (const name of readdirSync(from).filter((one) => !taken.has(one))) {
+      taken.add(name);
+      symlinkSync(join(from, name), join(bin, name));
+    }
+  return bin;
+}
 
 it('has the same results in the virtual machine as the repository', async () => {
   const own = resultsFolder();
