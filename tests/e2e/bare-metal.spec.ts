@@ -98,6 +98,17 @@ describe('restoring', () => {
     },
     limit(0),
   );
+
+  it(
+    'gives the next session a device as the first one had it',
+    async () => {
+      const { problems, outputs } = await playOnMachine('settling', resultsFolder(), limit(0));
+      expect(outputs['changed']).toBe('');
+      expect(outputs['settled']).toBe('true');
+      expect(problems).toEqual([]);
+    },
+    limit(0),
+  );
 });
 
 describe.runIf(KILLS > 0)('--memory', () => {

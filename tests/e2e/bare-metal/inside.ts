@@ -1,5 +1,5 @@
 import { bringUp } from './machine.ts';
-import { neighbours, newOwners, signals } from './manners.ts';
+import { neighbours, newOwners, settling, signals } from './manners.ts';
 import { report } from './playing.ts';
 import { kills, powerCuts } from './rounds.ts';
 import { memoryBound, shortages } from './shortages.ts';
@@ -13,6 +13,7 @@ const scenarios: Record<string, (args: string[]) => Promise<void>> = {
   signals,
   neighbours,
   'new-owners': newOwners,
+  settling,
   kills: ([rounds]) => kills(Number(rounds)),
   'power-cuts': ([rounds]) => powerCuts(Number(rounds)),
   shortages,

@@ -1,6 +1,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { getPriority } from 'node:os';
 import { linkName, readText } from '../../../harness/target/local/files.ts';
+import { takeDevices } from '../../../harness/target/local/taking.ts';
 import { byId, linkOf, sh, snapshot } from './machine.ts';
 import { compare, outcome, outputOf, startRun } from './playing.ts';
 import { planExists, startProgram, until } from './program.ts';
@@ -67,6 +68,22 @@ export async function newOwners(): Promise<void> {
   if (planExists()) outcome.problems.push('the plan is still there');
   give(device, 'nvme');
   compare('but for what its owner has done', before, (name) => !name.startsWith(device));
+}
+
+/** What a worker that was killed has changed of a device that stays taken. */
+export async function settling(): Promise<void> {
+  const before = snapshot();
+  const device = byId('8086:10d3');
+  const method = `/sys/bus/pci/devices/${device}/reset_method`;
+  const options = { devices: [device], force: false, agree: () => Promise.resolve(), note() {} };
+  const taken = await takeDevices(options);
+  const methods = readText(method);
+  writeFileSync(method, '\n');
+  outcome.outputs['changed'] = readText(method);
+  outcome.problems.push(...taken.settle());
+  outcome.outputs['settled'] = String(readText(method) === methods);
+  outcome.problems.push(...taken.giveBack());
+  compare('after a device was settled', before);
 }
 
 /** As `driverctl` does it. */
