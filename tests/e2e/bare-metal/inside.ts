@@ -1,5 +1,5 @@
 import { bringUp } from './machine.ts';
-import { neighbours, newOwners, settling, signals } from './manners.ts';
+import { neighbours, restoring, signals } from './manners.ts';
 import { report } from './playing.ts';
 import { kills, powerCuts } from './rounds.ts';
 import { memoryBound, shortages } from './shortages.ts';
@@ -12,8 +12,7 @@ const scenarios: Record<string, (args: string[]) => Promise<void>> = {
   unprivileged,
   signals,
   neighbours,
-  'new-owners': newOwners,
-  settling,
+  restoring,
   kills: ([rounds]) => kills(Number(rounds)),
   'power-cuts': ([rounds]) => powerCuts(Number(rounds)),
   shortages,

@@ -54,8 +54,14 @@ export async function neighbours(): Promise<void> {
   compare('after a link with an address was taken', before);
 }
 
+/** What is put back while a run goes on, and what is not after it was killed. */
+export async function restoring(): Promise<void> {
+  await settling();
+  await newOwner();
+}
+
 /** A device that its owner gives to another driver after its run was killed: it is the owner's. */
-export async function newOwners(): Promise<void> {
+async function newOwner(): Promise<void> {
   const before = snapshot();
   const device = byId('1b36:0010');
   const running = startRun(DIRECTORY);
@@ -71,7 +77,7 @@ export async function newOwners(): Promise<void> {
 }
 
 /** What a worker that was killed has changed of a device that stays taken. */
-export async function settling(): Promise<void> {
+async function settling(): Promise<void> {
   const before = snapshot();
   const device = byId('8086:10d3');
   const method = `/sys/bus/pci/devices/${device}/reset_method`;
