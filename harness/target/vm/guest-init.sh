@@ -83,6 +83,8 @@ mount -t devpts devpts /dev/pts
 mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 mount -t debugfs debugfs /sys/kernel/debug
 mount -t tracefs tracefs /sys/kernel/tracing
+# It tells whether the kernel is locked down; not every kernel has it.
+[ ! -d /sys/kernel/security ] || mount -t securityfs securityfs /sys/kernel/security
 $busybox ifconfig lo up
 $busybox hostname vfio-conformance
 ln -sf /proc/self/fd /dev/fd
