@@ -9,6 +9,7 @@ import {
   PCI_CAP_ID_PM,
   PCI_ERR_UNC_COMP_ABORT,
   PCI_PM_CTRL,
+  REMAPPED_DMA,
   Recoveries,
   VFIO_DEVICE_FEATURE_LOW_POWER_ENTRY,
   VFIO_DEVICE_FEATURE_SET,
@@ -251,7 +252,7 @@ test(
 test(
   'aer.unplug.busy',
   'unplugging a device with its BAR mapped, memory mapped and interrupts enabled waits for all of it',
-  HOTPLUG,
+  { ...HOTPLUG, needs: [...HOTPLUG.needs, REMAPPED_DMA] },
   (context) => {
     context.defer(() => plugIn('hotplug'));
     const { container, device, eventfd, memory, pci } = context;
