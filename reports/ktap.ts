@@ -16,11 +16,7 @@ export function renderKtap(results: RunResults): string {
     missing.set(suite, (missing.get(suite) ?? 0) + 1);
   }
 
-  const lines = ['KTAP version 1', `1..${suites.size}`];
-  const { run } = results;
-  lines.push(
-    ...diagnostics([`vfio-conformance ${run.version}, Linux ${run.kernel}, ${run.machine}`]),
-  );
+  const lines = ktapHead(results.run, suites.size);
   let number = 0;
   for (const [suite, tests] of suites) {
     const absent = missing.get(suite) ?? 0;
@@ -33,16 +29,31 @@ export function renderKtap(results: RunResults): string {
       `${bad ? 'not ok' : 'ok'} ${++number} ${description(suite)}${skipped ? ' # SKIP all of its tests were skipped' : ''}`,
     );
   }
-  const s = results.summary;
-  const end = earlyEnd(results);
-  if (end) lines.push(...diagnostics([end]));
-  lines.push(
-    `# Totals: pass:${s.pass} fail:${s.fail + s.timeout + s.crash} xfail:${s.xfail} xpass:${s.xpass} skip:${s.skip} error:${s.error}`,
-  );
+  lines.push(...ktapEnd(results));
   return lines.join('\n') + '\n';
 }
 
-function ktapCase(test: TestResult, number: number): string[] {
+/** The first lines, with a plan of so many. */
+export function ktapHead(
+  { version, kernel, machine }: Pick<RunResults['run'], 'version' | 'kernel' | 'machine'>,
+  planned: number,
+): string[] {
+  const what = `vfio-conformance ${version}, Linux ${kernel}, ${machine}`;
+  return ['KTAP version 1', `1..${planned}`, ...diagnostics([what])];
+}
+
+/** The last lines: why the run ended early, if it did, and the totals. */
+export function ktapEnd(results: RunResults): string[] {
+  const s = results.summary;
+  const end = earlyEnd(results);
+  return [
+    ...diagnostics(end ? [end] : []),
+    `# Totals: pass:${s.pass} fail:${s.fail + s.timeout + s.crash} xfail:${s.xfail} xpass:${s.xpass} skip:${s.skip} error:${s.error}`,
+  ];
+}
+
+/** All that is known of a test, then its result. */
+export function ktapCase(test: TestResult, number: number): string[] {
   const point = `${isBad(test.status) ? 'not ok' : 'ok'} ${number} ${description(test.id)}`;
   const reason = oneLine(reasonOf(test)).replaceAll('#', '');
   const directive = {

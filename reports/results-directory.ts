@@ -4,7 +4,6 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
-  readFileSync,
   renameSync,
   rmSync,
   symlinkSync,
@@ -140,10 +139,6 @@ export function readResults(directory: string): RunResults {
     );
   }
   return reduceJournal(lines);
-}
-
-export function readKtap(directory: string): string {
-  return readFileSync(join(directory, 'results.ktap'), 'utf8');
 }
 
 function write(directory: string, name: keyof typeof RESULT_FILES, content: string): void {

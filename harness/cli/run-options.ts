@@ -142,7 +142,7 @@ export const RUN_OPTIONS = {
     group: REPORT_GROUP,
   },
   ktap: {
-    describe: 'KTAP on stdout at the end; all else goes to stderr',
+    describe: 'KTAP on stdout, test by test as they end; all else goes to stderr',
     type: 'boolean',
     default: false,
     group: REPORT_GROUP,

@@ -1,5 +1,6 @@
 import type { Argv, CommandModule, InferredOptionTypes, Options } from 'yargs';
-import { makeResultsDirectory, readKtap, readResults } from '../../../reports/results-directory.ts';
+import { makeResultsDirectory, readResults } from '../../../reports/results-directory.ts';
+import { KtapStream } from '../../../reports/ktap-stream.ts';
 import type { RunResults } from '../../../reports/results.ts';
 import { LiveDisplay } from '../../../reports/terminal/display.ts';
 import { colorsFor } from '../../../reports/terminal/style.ts';
@@ -53,10 +54,14 @@ export const run: CommandModule<object, Arguments> = {
     checkRunArguments(args);
     const terminal = args.ktap ? process.stderr : process.stdout;
     const display = new LiveDisplay(terminal, { quiet: args.quiet });
+    const ktap = args.ktap ? new KtapStream((text) => process.stdout.write(text)) : undefined;
     const signals = interruption((name) => display.note(`${name}: ending the run`));
     const audience: Audience = {
       note: (text) => display.note(text),
-      show: (line, finished) => display.show(line, finished),
+      show: (line, finished) => {
+        display.show(line, finished);
+        ktap?.show(line, finished);
+      },
       signal: signals.signal,
     };
     try {
@@ -68,7 +73,7 @@ export const run: CommandModule<object, Arguments> = {
       display.close();
       tellCi([results], terminal);
       terminal.write(renderSummary(results, directory, colorsFor(terminal)));
-      if (args.ktap) process.stdout.write(readKtap(directory));
+      ktap?.end(results);
       // It is set already if devices could not be given back.
       process.exitCode ||= results.run.exitCode;
     } finally {
