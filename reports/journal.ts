@@ -125,6 +125,11 @@ export class Journal {
     return line;
   }
 
+  /** Whether there is no line yet, of this process or of one before. */
+  get isEmpty(): boolean {
+    return fstatSync(this.#fd).size === 0;
+  }
+
   close(): void {
     fsyncSync(this.#fd);
     closeSync(this.#fd);

@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, expect, it } from 'vitest';
-import { JOURNAL_FILE } from '../../reports/journal.ts';
+import { afterEach, beforeEach, expect, it, vi } from 'vitest';
+import { Journal, JOURNAL_FILE } from '../../reports/journal.ts';
 import { RunJournal } from './run-journal.ts';
 
 let directory: string;
@@ -11,13 +11,23 @@ beforeEach(() => void (directory = mkdtempSync(join(tmpdir(), 'run-journal-'))))
 afterEach(() => rmSync(directory, { recursive: true }));
 
 it('ends a run for which there is no room, and says how to go on', () => {
-  symlinkSync('/dev/full', join(directory, JOURNAL_FILE));
   const enough = new AbortController();
   const journal = new RunJournal(directory, 'fuzz', enough);
-  expect(journal.append({ type: 'progress', text: 'booting' })).toBeNull();
+  expect(journal.append({ type: 'progress', text: 'booting' })).not.toBeNull();
+  vi.spyOn(Journal.prototype, 'append').mockImplementationOnce(() => {
+    throw new Error('ENOSPC');
+  });
+  expect(journal.append({ type: 'progress', text: 'booted' })).toBeNull();
   expect(enough.signal.aborted).toBe(true);
   expect(journal.lost?.message).toContain(`vfio-conformance fuzz --resume ${directory}`);
   expect(journal.append({ type: 'progress', text: 'nobody listens' })).toBeNull();
+});
+
+it('leaves nothing to go on with where there was no room from the start', () => {
+  symlinkSync('/dev/full', join(directory, JOURNAL_FILE));
+  const journal = new RunJournal(directory, 'run', new AbortController());
+  expect(journal.append({ type: 'progress', text: 'booting' })).toBeNull();
+  expect(journal.lost?.message).toMatch(/ENOSPC.*choose another directory with --results/s);
 });
 
 it('hands out what it has written', () => {

@@ -39,7 +39,9 @@ export class RunJournal {
     } catch (error) {
       this.#lost = new SetupError(
         `nothing more can be written to ${this.#directory}: ${(error as Error).message}`,
-        `what is there is whole: make room, then \`vfio-conformance ${this.#command} --resume ${this.#directory}\``,
+        this.#journal.isEmpty
+          ? 'make room there, or choose another directory with --results'
+          : `what is there is whole: make room, then \`vfio-conformance ${this.#command} --resume ${this.#directory}\``,
       );
       this.#enough.abort();
       return null;

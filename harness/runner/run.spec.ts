@@ -1,4 +1,4 @@
-import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
@@ -72,6 +72,12 @@ const pass = (id: string): JournalEvent => ({
 });
 
 describe('a run', () => {
+  it('ends as one without room if not even its beginning can be written', async () => {
+    symlinkSync('/dev/full', journal);
+    const target = new ScriptedTarget(all);
+    await expect(run(BEGIN, options(target))).rejects.toThrow(/nothing more can be written/);
+  });
+
   it('gives a shard its tests and no others', async () => {
     const target = new ScriptedTarget(all);
     const shard = { index: 2, count: 2, ids: ['s.b', 's.d'] };

@@ -102,6 +102,7 @@ async function record(
 
   let end: RunEnd = { outcome: 'finished', reason: '' };
   try {
+    if (journal.lost) throw journal.lost;
     const done = new Set(reducer.results().tests.map(({ id }) => id));
     const wanted = plannedTests(begin).filter(({ id }) => !done.has(id));
     const signal = AbortSignal.any([options.signal, enough.signal]);
