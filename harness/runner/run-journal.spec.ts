@@ -1,22 +1,30 @@
-import { mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
-import { Journal, JOURNAL_FILE } from '../../reports/journal.ts';
+import { Journal } from '../../reports/journal.ts';
 import { RunJournal } from './run-journal.ts';
 
 let directory: string;
 
 beforeEach(() => void (directory = mkdtempSync(join(tmpdir(), 'run-journal-'))));
-afterEach(() => rmSync(directory, { recursive: true }));
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(directory, { recursive: true });
+});
+
+/** For the next line. */
+function fillDisk(): void {
+  vi.spyOn(Journal.prototype, 'append').mockImplementationOnce(() => {
+    throw new Error('ENOSPC');
+  });
+}
 
 it('ends a run for which there is no room, and says how to go on', () => {
   const enough = new AbortController();
   const journal = new RunJournal(directory, 'fuzz', enough);
   expect(journal.append({ type: 'progress', text: 'booting' })).not.toBeNull();
-  vi.spyOn(Journal.prototype, 'append').mockImplementationOnce(() => {
-    throw new Error('ENOSPC');
-  });
+  fillDisk();
   expect(journal.append({ type: 'progress', text: 'booted' })).toBeNull();
   expect(enough.signal.aborted).toBe(true);
   expect(journal.lost?.message).toContain(`vfio-conformance fuzz --resume ${directory}`);
@@ -24,7 +32,7 @@ it('ends a run for which there is no room, and says how to go on', () => {
 });
 
 it('leaves nothing to go on with where there was no room from the start', () => {
-  symlinkSync('/dev/full', join(directory, JOURNAL_FILE));
+  fillDisk();
   const journal = new RunJournal(directory, 'run', new AbortController());
   expect(journal.append({ type: 'progress', text: 'booting' })).toBeNull();
   expect(journal.lost?.message).toMatch(/ENOSPC.*choose another directory with --results/s);

@@ -1,7 +1,7 @@
-import { appendFileSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import {
   Journal,
   JOURNAL_FILE,
@@ -31,7 +31,10 @@ beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'run-'));
   journal = join(directory, JOURNAL_FILE);
 });
-afterEach(() => rmSync(directory, { recursive: true }));
+afterEach(() => {
+  vi.restoreAllMocks();
+  rmSync(directory, { recursive: true });
+});
 
 function options(target: ScriptedTarget): RunOptions {
   return {
@@ -73,7 +76,9 @@ const pass = (id: string): JournalEvent => ({
 
 describe('a run', () => {
   it('ends as one without room if not even its beginning can be written', async () => {
-    symlinkSync('/dev/full', journal);
+    vi.spyOn(Journal.prototype, 'append').mockImplementationOnce(() => {
+      throw new Error('ENOSPC');
+    });
     const target = new ScriptedTarget(all);
     await expect(run(BEGIN, options(target))).rejects.toThrow(/nothing more can be written/);
   });
