@@ -51,7 +51,9 @@ test('populated when allocated, or not', () => {
   expect(now.address % 4096n).toBe(0n);
   expect(later.address % (1n << 20n)).toBe(0n);
   expect(smaps(later.address, 'Rss')).toBe(0);
-  expect(smaps(zero.address, 'Anonymous')).toBe(0);
+  later.read(0, later.size);
+  // Memory that was only read is the zero page in most kernels, but there are some that give a page of its own.
+  expect(smaps(zero.address, 'Anonymous')).toBe(smaps(later.address, 'Anonymous'));
   for (const memory of [now, later, zero]) memory.free();
 });
 
