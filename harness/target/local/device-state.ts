@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process';
 import {
   closeSync,
   existsSync,
@@ -9,11 +8,11 @@ import {
   writeSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { commandPath } from '../../../setup/shell.mjs';
 import { SetupError } from '../errors.ts';
 import { linkName, readText, tryReadText } from './files.ts';
 import { isLockedDown } from './kernel-options.ts';
 import { captureLinks, describeLinks, putBackLinks, type LinkState } from './link-state.ts';
+import { modprobe } from './modprobe.ts';
 
 export const VFIO_PCI = 'vfio-pci';
 const PCI = '/sys/bus/pci';
@@ -201,9 +200,7 @@ function rebind(bdf: string, driver: string | null): void {
  */
 export function loadDriver(driver: string, sys = '/sys'): void {
   if (existsSync(join(sys, 'bus/pci/drivers', driver))) return;
-  execFileSync(commandPath('modprobe') ?? 'modprobe', [driver], {
-    stdio: ['ignore', 'ignore', 'pipe'],
-  });
+  modprobe(driver);
 }
 
 /** Drivers set the command register up for themselves; without one it is as the firmware left it. */

@@ -1,6 +1,11 @@
 import { createServer, type Server } from 'node:net';
 import { UsageError } from '../errors.ts';
 
+/** The IOMMU groups of functions; some functions have none. */
+export function groupsOf(...functions: { iommuGroup: number | null }[]): number[] {
+  return functions.flatMap(({ iommuGroup }) => iommuGroup ?? []);
+}
+
 /** IOMMU groups that this process holds. */
 export interface GroupLocks {
   release(): void;

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
 import { UsageError } from '../errors.ts';
 import { restorePlan } from './binding.ts';
-import { lockGroups } from './group-lock.ts';
+import { groupsOf, lockGroups } from './group-lock.ts';
 import {
   isFromEarlierBoot,
   isOwned,
@@ -48,14 +48,14 @@ export async function restoreLeftovers(
     if (
       !locked ||
       isFromEarlierBoot(stored.plan) ||
-      groupsOf(stored.plan).some((group) => locked.includes(group))
+      groupsOfPlan(stored.plan).some((group) => locked.includes(group))
     )
       found.push(...(await restoreLeftover(stored, locked)));
   return found;
 }
 
-function groupsOf({ devices, virtualFunctions = [] }: Plan): number[] {
-  return [...devices, ...virtualFunctions].flatMap(({ iommuGroup }) => iommuGroup ?? []);
+function groupsOfPlan({ devices, virtualFunctions = [] }: Plan): number[] {
+  return groupsOf(...devices, ...virtualFunctions);
 }
 
 /** Nobody else may put the same back, or take what was put back, meanwhile. */
@@ -67,7 +67,7 @@ async function restoreLeftover(
   if (isFromEarlierBoot(plan))
     return [done(stored, 'the machine has been booted since: nothing was left to put back')];
   try {
-    const locks = await lockGroups(groupsOf(plan).filter((group) => !locked.includes(group)));
+    const locks = await lockGroups(groupsOfPlan(plan).filter((group) => !locked.includes(group)));
     try {
       // Whoever had the groups until now has put it back.
       return existsSync(file) ? [done(stored, 'put back')] : [];

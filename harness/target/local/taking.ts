@@ -4,7 +4,7 @@ import { notPutBack } from '../not-put-back.ts';
 import { bindAll, loadVfioPci, restorePlan, settle } from './binding.ts';
 import { checkPrivileges, chooseDevices, isRoot, type Choice } from './choose-devices.ts';
 import { captureState } from './device-state.ts';
-import { lockGroups } from './group-lock.ts';
+import { groupsOf, lockGroups } from './group-lock.ts';
 import { damage, restoreLeftovers } from './leftovers.ts';
 import { makeCgroup, type MemoryBound } from './memory-cap.ts';
 import { describePlan } from './plan-text.ts';
@@ -45,14 +45,16 @@ export interface TakenDevices {
  */
 export async function takeDevices(options: TakeOptions): Promise<TakenDevices> {
   const chosen = (): Choice => chooseDevices(options.devices, options.force);
-  const groups = groupsOf(chosen());
+  const { members, removed } = chosen();
+  const groups = groupsOf(...members, ...removed);
   const locks = [await lockGroups(groups)];
   const release = (): void => locks.forEach((held) => held.release());
   try {
     if (isRoot()) await healLeftovers(groups, options.note);
     const choice = chosen();
     // Virtual functions have come back with what was put back.
-    locks.push(await lockGroups(groupsOf(choice).filter((group) => !groups.includes(group))));
+    const all = groupsOf(...choice.members, ...choice.removed);
+    locks.push(await lockGroups(all.filter((group) => !groups.includes(group))));
     checkPrivileges(choice);
     const shown = planOf(choice);
     await options.agree(describePlan(choice, options.memory));
@@ -67,11 +69,6 @@ export async function takeDevices(options: TakeOptions): Promise<TakenDevices> {
     release();
     throw error;
   }
-}
-
-/** IOMMU groups of all that a run takes or removes. */
-function groupsOf({ members, removed }: Choice): number[] {
-  return [...members, ...removed].flatMap(({ iommuGroup }) => iommuGroup ?? []);
 }
 
 /** What somebody agrees to. */

@@ -1,7 +1,6 @@
-import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
-import { commandPath } from '../../../setup/shell.mjs';
+import { modprobe } from './modprobe.ts';
 
 /** Modules that tests load and that change what the machine does: see harness/testing/aer.ts. */
 const TEST_MODULES = ['aer_inject'];
@@ -17,9 +16,7 @@ export function unloadModules(names: readonly string[], sys = '/sys'): string[] 
     .filter((name) => existsSync(moduleFolder(name, sys)))
     .flatMap((name) => {
       try {
-        execFileSync(commandPath('modprobe') ?? 'modprobe', ['-r', name], {
-          stdio: ['ignore', 'ignore', 'pipe'],
-        });
+        modprobe('-r', name);
         return [];
       } catch (error) {
         return [`the module ${name} stays loaded: ${(error as Error).message}`];
